@@ -1,0 +1,66 @@
+//! The constants of a graph, each content stored once.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::tensor::{DType, Tensor};
+
+/// A constant of one [`Constants`] pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConstId(u32);
+
+/// Type, sizes and SHA-256 of the bytes.
+type Key = (DType, Vec<usize>, [u8; 32]);
+
+/// Constants interned by content. The first name a content came under is the one it is printed
+/// with; names are unique in the pool.
+#[derive(Clone, Debug, Default)]
+pub struct Constants {
+    entries: IndexMap<Key, (Arc<str>, Arc<Tensor>)>,
+    names: std::collections::BTreeSet<Arc<str>>,
+}
+
+impl Constants {
+    /// Interns a tensor; `name` is a wish, made unique by a suffix if another content has it.
+    pub fn intern(&mut self, name: &str, tensor: Tensor) -> ConstId {
+        let key = (tensor.dtype(), tensor.sizes().to_vec(), tensor.sha256());
+        let index = match self.entries.get_index_of(&key) {
+            Some(index) => index,
+            None => {
+                let name = unique(name, |name| self.names.contains(name));
+                self.names.insert(name.clone());
+                self.entries.insert_full(key, (name, Arc::new(tensor))).0
+            }
+        };
+        // A pool of 2^32 distinct tensors does not fit in memory.
+        ConstId(index as u32)
+    }
+
+    pub fn tensor(&self, id: ConstId) -> &Arc<Tensor> {
+        &self.entries[id.0 as usize].1
+    }
+
+    pub fn name(&self, id: ConstId) -> &str {
+        &self.entries[id.0 as usize].0
+    }
+
+    /// SHA-256 of the constant's little-endian bytes.
+    pub fn sha256(&self, id: ConstId) -> [u8; 32] {
+        // `get_index` cannot fail: ids are made only by `intern`, and entries never leave.
+        self.entries.get_index(id.0 as usize).map(|(key, _)| key.2).unwrap_or_default()
+    }
+}
+
+/// `wish`, or `wish_1`, `wish_2`, … : the first that is not taken.
+pub(super) fn unique(wish: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
+    if !taken(wish) {
+        return wish.into();
+    }
+    (1u64..)
+        .map(|i| format!("{wish}_{i}"))
+        .find(|name| !taken(name))
+        // A set of names is finite, the candidates are not.
+        .unwrap_or_default()
+        .into()
+}

@@ -1,0 +1,8 @@
+//! qirc: a declarative compiler from float neural networks to integer ones.
+//!
+//! The rooms of the library, lowest first; each may use only those above it in this list
+//! (`tests/layers.rs` checks the imports).
+
+pub mod diag;
+pub mod ir;
+pub mod tensor;

@@ -1,0 +1,15 @@
+//! Element types, shapes, quantization grids, buffers, and all rounding.
+//!
+//! Guarantees: every [`Tensor`] is contiguous in row-major order; nothing outside [`round`]
+//! rounds.
+
+mod buffer;
+mod dtype;
+mod grid;
+pub mod round;
+mod shape;
+
+pub use buffer::{Array, Element, Tensor, dispatch};
+pub use dtype::DType;
+pub use grid::{AffineGrid, Direction, Grid, TensorType};
+pub use shape::{Dim, Shape, broadcast};
