@@ -61,6 +61,9 @@ pub enum Kind {
 
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// What the node is called in model files: the name of its first result unless it was given
+    /// another. Need not be unique.
+    pub name: Arc<str>,
     pub kind: Kind,
     /// By position of the operator's schema; `None` where an optional operand is absent. No
     /// trailing `None`.
@@ -108,7 +111,7 @@ pub struct Graph {
     inputs: Vec<NodeId>,
     outputs: Vec<Output>,
     pub constants: Constants,
-    names: BTreeSet<Arc<str>>,
+    names: BTreeMap<Arc<str>, ValueId>,
     next_serial: u64,
 }
 
@@ -121,8 +124,7 @@ impl Graph {
 
     /// Adds a graph input. The name is made unique.
     pub fn add_input(&mut self, name: &str, ty: TensorType, loc: Loc) -> ValueId {
-        let value = Value { name: self.fresh_name(name), ty, range: None };
-        let id = self.insert(Kind::Input, Vec::new(), vec![value], loc);
+        let id = self.insert(Kind::Input, Vec::new(), vec![Value::new(name, ty)], loc);
         self.inputs.push(id);
         ValueId { node: id, result: 0 }
     }
@@ -136,26 +138,22 @@ impl Graph {
     /// Adds a constant node over a tensor that the pool has.
     pub fn add_const_ref(&mut self, name: &str, id: ConstId, loc: Loc) -> ValueId {
         let ty = self.constants.tensor(id).tensor_type();
-        let value = Value { name: self.fresh_name(name), ty, range: None };
-        let node = self.insert(Kind::Const(id), Vec::new(), vec![value], loc);
+        let node = self.insert(Kind::Const(id), Vec::new(), vec![Value::new(name, ty)], loc);
         ValueId { node, result: 0 }
     }
 
-    /// Adds an operator node. Names of `results` are made unique; trailing absent operands are
-    /// dropped. Types are the caller's: `verify` checks them.
+    /// Adds an operator node, called as its first result. Names of `results` are made unique;
+    /// trailing absent operands are dropped. Types are the caller's: `verify` checks them.
     pub fn add_op(
         &mut self,
         op: &str,
         attrs: Attrs,
         mut operands: Vec<Option<ValueId>>,
-        mut results: Vec<Value>,
+        results: Vec<Value>,
         loc: Loc,
     ) -> NodeId {
         while operands.last() == Some(&None) {
             operands.pop();
-        }
-        for value in &mut results {
-            value.name = self.fresh_name(&value.name);
         }
         self.insert(Kind::Op { op: op.into(), attrs }, operands, results, loc)
     }
@@ -168,15 +166,26 @@ impl Graph {
         &mut self,
         kind: Kind,
         operands: Vec<Option<ValueId>>,
-        results: Vec<Value>,
+        mut results: Vec<Value>,
         loc: Loc,
     ) -> NodeId {
         let serial = self.next_serial;
         self.next_serial += 1;
-        let node = Node { kind, operands: operands.clone(), results, loc, serial };
-        let id = NodeId(self.inner.add_node(node));
-        for (position, value) in operands.iter().enumerate() {
-            self.link(id, position, *value);
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for value in &mut results {
+            value.name = unique(&value.name, |name| {
+                self.names.contains_key(name) || names.iter().any(|taken| &**taken == name)
+            });
+            names.push(value.name.clone());
+        }
+        let name = results.first().map(|value| value.name.clone()).unwrap_or_default();
+        let edges: Vec<Option<ValueId>> = operands.clone();
+        let id = NodeId(self.inner.add_node(Node { name, kind, operands, results, loc, serial }));
+        for (result, name) in (0..).zip(names) {
+            self.names.insert(name, ValueId { node: id, result });
+        }
+        for (position, value) in edges.into_iter().enumerate() {
+            self.link(id, position, value);
         }
         id
     }
@@ -186,13 +195,6 @@ impl Graph {
             // The weight is (operand position, result index); operand lists are short.
             self.inner.add_edge(value.node.0, node.0, (position as u32, value.result));
         }
-    }
-
-    /// Takes a name (reserving it), adding a suffix if it is in use.
-    fn fresh_name(&mut self, wish: &str) -> Arc<str> {
-        let name = unique(wish, |name| self.names.contains(name));
-        self.names.insert(name.clone());
-        name
     }
 
     // ---- reading
@@ -244,10 +246,7 @@ impl Graph {
 
     /// The value of that name.
     pub fn find(&self, name: &str) -> Option<ValueId> {
-        self.inner.node_indices().find_map(|index| {
-            let at = self.inner[index].results.iter().position(|value| &*value.name == name)?;
-            Some(ValueId { node: NodeId(index), result: at as u32 })
-        })
+        self.names.get(name).copied()
     }
 
     /// Who reads the value, ordered by creation and position. Graph outputs are not in it.
@@ -375,19 +374,34 @@ impl Graph {
         }
     }
 
-    /// Gives the value the name, taking it from the value that has it (which gets another).
+    /// What the node is called in model files.
+    pub fn set_node_name(&mut self, id: NodeId, name: impl Into<Arc<str>>) {
+        self.inner[id.0].name = name.into();
+    }
+
+    /// Gives the value the name, taking it from the value that has it (which gets another). A
+    /// node that was called as its first result still is.
     pub fn take_name(&mut self, id: ValueId, name: &str) {
         if &*self.value(id).name == name {
             return;
         }
         if let Some(holder) = self.find(name) {
-            let other = unique(name, |candidate| self.names.contains(candidate));
-            self.names.insert(other.clone());
-            self.inner[holder.node.0].results[holder.result as usize].name = other;
+            let other = unique(name, |candidate| self.names.contains_key(candidate));
+            self.rename(holder, other);
         }
-        let old = std::mem::replace(&mut self.inner[id.node.0].results[id.result as usize].name, name.into());
-        self.names.remove(&old);
-        self.names.insert(name.into());
+        self.rename(id, name.into());
+    }
+
+    fn rename(&mut self, id: ValueId, name: Arc<str>) {
+        let node = &mut self.inner[id.node.0];
+        let old = std::mem::replace(&mut node.results[id.result as usize].name, name.clone());
+        if id.result == 0 && node.name == old {
+            node.name = name.clone();
+        }
+        if self.names.get(&old) == Some(&id) {
+            self.names.remove(&old);
+        }
+        self.names.insert(name, id);
     }
 
     /// Removes every operator and constant from which no output can be reached. Inputs stay.
@@ -425,7 +439,8 @@ impl Graph {
                 }
                 (x, y) => x == y,
             };
-            kind && a.results == b.results
+            kind && a.name == b.name
+                && a.results == b.results
                 && a.loc.nodes().eq(b.loc.nodes())
                 && a.operands.len() == b.operands.len()
                 && a.operands.iter().zip(&b.operands).all(|(x, y)| match (x, y) {

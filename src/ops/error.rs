@@ -1,0 +1,57 @@
+//! What can be wrong with one operator node.
+
+use thiserror::Error;
+
+use crate::diag::Report;
+
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum OpError {
+    #[error("there is no operator `{op}`")]
+    UnknownOp { op: String, similar: Option<String> },
+    #[error("`{op}` takes {expected} operands, found {found}")]
+    Arity { op: String, expected: String, found: usize },
+    #[error("`{op}` needs operand `{operand}`")]
+    MissingOperand { op: String, operand: String },
+    #[error("`{op}` has no attribute `{attr}`")]
+    UnknownAttr { op: String, attr: String, known: Vec<String> },
+    #[error("`{op}` needs attribute `{attr}`")]
+    MissingAttr { op: String, attr: String },
+    #[error("attribute `{attr}` of `{op}` is {expected}, found {found}")]
+    AttrKind { op: String, attr: String, expected: &'static str, found: &'static str },
+    /// A numbered constraint of the operator's documentation does not hold.
+    #[error("`{op}` {label}: {message}")]
+    Constraint { op: String, label: &'static str, message: String },
+    /// Valid, but not something this compiler does.
+    #[error("`{op}`: {what} is not supported")]
+    Unsupported { op: String, what: String, way_out: Option<String> },
+}
+
+impl Report for OpError {
+    fn code(&self) -> &'static str {
+        match self {
+            OpError::UnknownOp { .. } => "Q0301",
+            OpError::Arity { .. } => "Q0302",
+            OpError::MissingOperand { .. } => "Q0303",
+            OpError::UnknownAttr { .. } => "Q0304",
+            OpError::MissingAttr { .. } => "Q0305",
+            OpError::AttrKind { .. } => "Q0306",
+            OpError::Constraint { .. } => "Q0307",
+            OpError::Unsupported { .. } => "Q0308",
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            OpError::UnknownOp { similar: Some(name), .. } => vec![format!("did you mean `{name}`?")],
+            OpError::UnknownAttr { op, known, .. } if known.is_empty() => {
+                vec![format!("`{op}` has no attributes")]
+            }
+            OpError::UnknownAttr { known, .. } => vec![format!("attributes are: {}", known.join(", "))],
+            OpError::Constraint { op, label, .. } => {
+                vec![format!("{label} is explained under `{op}` in docs/ops.md")]
+            }
+            OpError::Unsupported { way_out: Some(way_out), .. } => vec![way_out.clone()],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Operators: one file per family, each with all its faces.
+//!
+//! Guarantees: the [`Registry`] knows every operator that any room handles; what an operator is,
+//! infers, computes, becomes on the device and is called in ONNX stands in its one file.
+
+mod build;
+mod call;
+mod error;
+mod onnx_form;
+mod operator;
+mod registry;
+mod schema;
+
+mod elementwise;
+
+pub use build::Builder;
+pub use call::{Call, Inputs};
+pub use error::OpError;
+pub use onnx_form::{
+    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode,
+};
+pub use operator::{Arithmetic, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer};
+pub use registry::Registry;
+pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema};
+
+/// The operators of this crate, one line a family.
+fn built_in() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(elementwise::Relu), Box::new(elementwise::Clip)]
+}
+
+/// Runs `$body` with `$T` bound to the float type of `$dtype`; any other storage is an error of
+/// `$call`.
+macro_rules! for_float {
+    ($call:expr, $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::tensor::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::tensor::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($call.unsupported(format!("storage {other} (f32 or f64 is needed)"))),
+        }
+    };
+}
+use for_float;

@@ -1,0 +1,278 @@
+//! ONNX nodes and functions as plain data, and the contexts of the `lift` (import) and `lower`
+//! (export) faces. Only the `onnx` room knows how they are encoded.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Builder, Call, OpError};
+use crate::ir::{Attrs, ValueId};
+use crate::tensor::{Tensor, TensorType};
+
+/// Domain of the hardware layers.
+pub const BRAINCHIP: &str = "com.brainchip";
+/// The opset of domain `""` that emitted files import.
+pub const ONNX_OPSET: i64 = 21;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum OnnxAttr {
+    Int(i64),
+    Float(f32),
+    Str(String),
+    Ints(Vec<i64>),
+    Floats(Vec<f32>),
+    Strs(Vec<String>),
+    Tensor(Tensor),
+    /// In a function body: the attribute of this name of the calling node.
+    Ref(RefAttr),
+}
+
+/// A reference to an attribute of the calling node, with the type that ONNX wants stated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RefAttr {
+    Int(String),
+    Ints(String),
+    Float(String),
+}
+
+/// A node; absent optional inputs are empty names.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OnnxNode {
+    pub name: String,
+    pub domain: String,
+    pub op_type: String,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    pub attrs: BTreeMap<String, OnnxAttr>,
+}
+
+impl OnnxNode {
+    /// A node of the default domain.
+    pub fn new(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Self {
+        Self {
+            op_type: op_type.to_owned(),
+            inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+            outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub fn attr(mut self, name: &str, value: OnnxAttr) -> Self {
+        self.attrs.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// A model-local function: the body of one op_type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnnxFunction {
+    pub domain: String,
+    pub name: String,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    /// Names of the attributes that the body refers to.
+    pub attrs: Vec<String>,
+    pub nodes: Vec<OnnxNode>,
+}
+
+/// Proven bounds of the integers inside a layer; one function serves every node of its op_type,
+/// so its body is chosen for the largest of all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Of every partial sum of the accumulator, bias included.
+    pub accumulator: u128,
+    /// Of the sum of a global pool; 0 where there is none.
+    pub pooled: u128,
+}
+
+impl Bound {
+    pub fn max(self, other: Self) -> Self {
+        Self { accumulator: self.accumulator.max(other.accumulator), pooled: self.pooled.max(other.pooled) }
+    }
+}
+
+/// A node as ONNX.
+pub enum Lowered {
+    /// Standard operators.
+    Nodes(Vec<OnnxNode>),
+    /// A device layer and what its function's body is made from.
+    Layer {
+        node: OnnxNode,
+        bound: Bound,
+        /// Makes the body for an op_type from the largest bound of its nodes.
+        function: fn(op_type: &str, bound: Bound) -> OnnxFunction,
+    },
+}
+
+/// What the `lower` face sees of a node.
+pub struct LowerCx<'a> {
+    pub call: Call<'a>,
+    /// Name of the node in the file.
+    pub node_name: &'a str,
+    /// Names of the operands; absent ones are empty.
+    pub operand_names: &'a [String],
+    pub result_names: &'a [String],
+    pub result_types: &'a [TensorType],
+    /// The tensor of every constant operand.
+    pub constants: &'a [Option<&'a Tensor>],
+    initializers: Vec<(String, Tensor)>,
+}
+
+impl<'a> LowerCx<'a> {
+    pub fn new(
+        call: Call<'a>,
+        node_name: &'a str,
+        operand_names: &'a [String],
+        result_names: &'a [String],
+        result_types: &'a [TensorType],
+        constants: &'a [Option<&'a Tensor>],
+    ) -> Self {
+        let initializers = Vec::new();
+        Self { call, node_name, operand_names, result_names, result_types, constants, initializers }
+    }
+
+    /// Adds an initializer `<node name>_<suffix>` and gives its name.
+    pub fn initializer(&mut self, suffix: &str, tensor: Tensor) -> String {
+        let name = format!("{}_{suffix}", self.node_name);
+        self.initializers.push((name.clone(), tensor));
+        name
+    }
+
+    /// The initializers that were added, in order.
+    pub fn into_initializers(self) -> Vec<(String, Tensor)> {
+        self.initializers
+    }
+
+    /// A standard node over the given inputs with this node's name and results.
+    pub fn node(&self, op_type: &str, inputs: Vec<String>) -> OnnxNode {
+        OnnxNode {
+            name: self.node_name.to_owned(),
+            domain: String::new(),
+            op_type: op_type.to_owned(),
+            inputs,
+            outputs: self.result_names.to_vec(),
+            attrs: BTreeMap::new(),
+        }
+    }
+}
+
+/// How an ONNX operator is read.
+#[derive(Clone)]
+pub struct Lift {
+    pub domain: &'static str,
+    pub op_type: Cow<'static, str>,
+    /// The oldest opset of the domain whose version of the operator is understood.
+    pub since: i64,
+    /// Adds the nodes and gives the value of each output. Takes what its versions differ in
+    /// from [`LiftCx::opset`].
+    pub lift: fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError>,
+}
+
+/// What the `lift` face sees of an ONNX node.
+pub struct LiftCx<'a> {
+    pub builder: Builder<'a>,
+    pub node: &'a OnnxNode,
+    /// Version of the node's domain that the model imports.
+    pub opset: i64,
+    /// By position; absent ones are `None`.
+    pub operands: Vec<Option<ValueId>>,
+}
+
+impl LiftCx<'_> {
+    pub fn operand(&self, position: usize) -> Result<ValueId, OpError> {
+        self.opt_operand(position).ok_or_else(|| OpError::MissingOperand {
+            op: self.node.op_type.clone(),
+            operand: position.to_string(),
+        })
+    }
+
+    pub fn opt_operand(&self, position: usize) -> Option<ValueId> {
+        self.operands.get(position).copied().flatten()
+    }
+
+    /// Type of the operand at `position`.
+    pub fn ty(&self, position: usize) -> Result<&TensorType, OpError> {
+        Ok(self.builder.graph.ty(self.operand(position)?))
+    }
+
+    /// The tensor of an operand that is a constant.
+    pub fn constant(&self, position: usize) -> Option<Arc<Tensor>> {
+        self.builder.graph.constant(self.opt_operand(position)?).cloned()
+    }
+
+    /// Adds a node with one result, named after the ONNX node's first output.
+    pub fn op(&mut self, op: &str, attrs: Attrs, operands: &[ValueId]) -> Result<ValueId, OpError> {
+        self.builder.op(op, attrs, operands, &self.result_name())
+    }
+
+    /// Adds a node with one result and possibly absent operands.
+    pub fn op_with(
+        &mut self,
+        op: &str,
+        attrs: Attrs,
+        operands: Vec<Option<ValueId>>,
+    ) -> Result<ValueId, OpError> {
+        let name = self.result_name();
+        Ok(ValueId { node: self.builder.node(op, attrs, operands, &name)?, result: 0 })
+    }
+
+    /// Adds a constant, named after the ONNX node's first output and `suffix`.
+    pub fn add_const(&mut self, suffix: &str, tensor: Tensor) -> ValueId {
+        let name = format!("{}_{suffix}", self.result_name());
+        let loc = self.builder.loc.clone();
+        self.builder.graph.add_const(&name, tensor, loc)
+    }
+
+    fn result_name(&self) -> String {
+        self.node.outputs.iter().find(|name| !name.is_empty()).unwrap_or(&self.node.name).clone()
+    }
+
+    pub fn unsupported(&self, what: impl Into<String>) -> OpError {
+        OpError::Unsupported { op: self.node.op_type.clone(), what: what.into(), way_out: None }
+    }
+
+    fn attr_kind(&self, name: &str, expected: &'static str) -> OpError {
+        OpError::AttrKind {
+            op: self.node.op_type.clone(),
+            attr: name.to_owned(),
+            expected,
+            found: "another kind",
+        }
+    }
+
+    pub fn opt_int(&self, name: &str) -> Result<Option<i64>, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(None),
+            Some(OnnxAttr::Int(v)) => Ok(Some(*v)),
+            Some(_) => Err(self.attr_kind(name, "int")),
+        }
+    }
+
+    pub fn int(&self, name: &str, default: i64) -> Result<i64, OpError> {
+        Ok(self.opt_int(name)?.unwrap_or(default))
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> Result<f32, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(default),
+            Some(OnnxAttr::Float(v)) => Ok(*v),
+            Some(_) => Err(self.attr_kind(name, "float")),
+        }
+    }
+
+    pub fn opt_text(&self, name: &str) -> Result<Option<&str>, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(None),
+            Some(OnnxAttr::Str(v)) => Ok(Some(v)),
+            Some(_) => Err(self.attr_kind(name, "string")),
+        }
+    }
+
+    pub fn opt_ints(&self, name: &str) -> Result<Option<&[i64]>, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(None),
+            Some(OnnxAttr::Ints(v)) => Ok(Some(v)),
+            Some(_) => Err(self.attr_kind(name, "list of int")),
+        }
+    }
+}

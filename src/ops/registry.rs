@@ -1,0 +1,173 @@
+//! The operators that exist: a value, so that rule files can add layers to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Arithmetic, Call, Default, Inputs, Lift, OpError, Operator, Presence, Schema};
+use crate::ir::Attrs;
+use crate::tensor::{Tensor, TensorType};
+
+/// An operator with its schema at hand.
+pub struct Entry {
+    pub schema: Schema,
+    pub operator: Box<dyn Operator>,
+}
+
+pub struct Registry {
+    ops: BTreeMap<String, Arc<Entry>>,
+    lifts: BTreeMap<(String, String), Lift>,
+}
+
+impl std::default::Default for Registry {
+    fn default() -> Self {
+        Self::built_in()
+    }
+}
+
+impl Registry {
+    /// Every operator of this crate.
+    pub fn built_in() -> Self {
+        let mut registry = Self { ops: BTreeMap::new(), lifts: BTreeMap::new() };
+        for operator in super::built_in() {
+            registry.add(operator);
+        }
+        registry
+    }
+
+    /// Adds an operator; one of the same name is replaced.
+    pub fn add(&mut self, operator: Box<dyn Operator>) {
+        let schema = operator.schema();
+        for lift in operator.lifts() {
+            self.lifts.insert((lift.domain.to_owned(), lift.op_type.to_string()), lift);
+        }
+        self.ops.insert(schema.name.to_string(), Arc::new(Entry { schema, operator }));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.ops.values().map(|entry| &**entry)
+    }
+
+    pub fn find(&self, op: &str) -> Option<&Entry> {
+        self.ops.get(op).map(|entry| &**entry)
+    }
+
+    pub fn get(&self, op: &str) -> Result<&Entry, OpError> {
+        self.find(op).ok_or_else(|| OpError::UnknownOp { op: op.to_owned(), similar: self.similar(op) })
+    }
+
+    /// How an ONNX operator is read.
+    pub fn lift(&self, domain: &str, op_type: &str) -> Option<&Lift> {
+        let domain = if domain == "ai.onnx" { "" } else { domain };
+        self.lifts.get(&(domain.to_owned(), op_type.to_owned()))
+    }
+
+    /// The registered name nearest to a misspelt one.
+    fn similar(&self, op: &str) -> Option<String> {
+        let limit = op.len() / 3 + 1;
+        self.ops
+            .keys()
+            .map(|name| (distance(op, name), name))
+            .filter(|(distance, _)| *distance <= limit)
+            .min()
+            .map(|(_, name)| name.clone())
+    }
+
+    /// `attrs` with every default filled in.
+    ///
+    /// # Errors
+    /// An attribute that the schema does not have, lacks, or has of another kind.
+    pub fn complete(&self, op: &str, mut attrs: Attrs) -> Result<Attrs, OpError> {
+        let schema = &self.get(op)?.schema;
+        for (name, value) in attrs.iter() {
+            let Some(spec) = schema.attr_spec(name) else {
+                let known = schema.attrs.iter().map(|spec| spec.name.to_string()).collect();
+                return Err(OpError::UnknownAttr { op: op.to_owned(), attr: name.to_owned(), known });
+            };
+            if spec.kind != value.kind() {
+                return Err(OpError::AttrKind {
+                    op: op.to_owned(),
+                    attr: name.to_owned(),
+                    expected: spec.kind.name(),
+                    found: value.kind().name(),
+                });
+            }
+        }
+        for spec in &schema.attrs {
+            match (&spec.default, attrs.get(&spec.name)) {
+                (Default::Value(value), None) => attrs.set(&spec.name, value.clone()),
+                (Default::Required, None) => {
+                    return Err(OpError::MissingAttr { op: op.to_owned(), attr: spec.name.to_string() });
+                }
+                _ => {}
+            }
+        }
+        Ok(attrs)
+    }
+
+    /// Types of the results of `op` (spec: [`Operator::infer`]), operand count checked first.
+    pub fn infer(
+        &self,
+        op: &str,
+        attrs: &Attrs,
+        operands: &[Option<TensorType>],
+    ) -> Result<Vec<TensorType>, OpError> {
+        let entry = self.get(op)?;
+        check_operands(&entry.schema, operands)?;
+        entry.operator.infer(&Call { schema: &entry.schema, attrs, operands })
+    }
+
+    /// Evaluates one application of `op`: operand types are those of the tensors.
+    pub fn eval(
+        &self,
+        op: &str,
+        attrs: &Attrs,
+        tensors: &[Option<Tensor>],
+        arithmetic: Arithmetic,
+    ) -> Result<Vec<Tensor>, OpError> {
+        let entry = self.get(op)?;
+        let operands: Vec<Option<TensorType>> =
+            tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+        let call = Call { schema: &entry.schema, attrs, operands: &operands };
+        check_operands(&entry.schema, &operands)?;
+        entry.operator.infer(&call)?;
+        entry.operator.eval(&Inputs { call, tensors }, arithmetic)
+    }
+}
+
+fn check_operands(schema: &Schema, operands: &[Option<TensorType>]) -> Result<(), OpError> {
+    let (least, most) = schema.arity();
+    if most.is_some_and(|most| operands.len() > most) {
+        let expected = match most {
+            Some(most) if most == least => most.to_string(),
+            Some(most) => format!("{least} to {most}"),
+            None => format!("at least {least}"),
+        };
+        return Err(OpError::Arity { op: schema.name.to_string(), expected, found: operands.len() });
+    }
+    for (position, spec) in schema.operands.iter().enumerate() {
+        let absent = !matches!(operands.get(position), Some(Some(_)));
+        if absent && spec.presence != Presence::Optional {
+            let (op, operand) = (schema.name.to_string(), spec.name.to_string());
+            return Err(OpError::MissingOperand { op, operand });
+        }
+    }
+    if let Some(gap) = operands.iter().skip(schema.operands.len()).position(Option::is_none) {
+        let operand = format!("{}", schema.operands.len() + gap);
+        return Err(OpError::MissingOperand { op: schema.name.to_string(), operand });
+    }
+    Ok(())
+}
+
+/// Levenshtein distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}

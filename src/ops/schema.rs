@@ -1,0 +1,138 @@
+//! What an operator's nodes look like.
+
+use std::borrow::Cow;
+
+use crate::ir::{Attr, AttrKind};
+
+/// Whether an operand must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    Optional,
+    /// One or more; only as the last operand.
+    Variadic,
+}
+
+#[derive(Clone, Debug)]
+pub struct OperandSpec {
+    pub name: Cow<'static, str>,
+    pub presence: Presence,
+}
+
+/// What holds for an attribute that is not written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Default {
+    Required,
+    Value(Attr),
+    /// The attribute may be absent, which means something of its own.
+    Absent,
+}
+
+#[derive(Clone, Debug)]
+pub struct AttrSpec {
+    pub name: Cow<'static, str>,
+    pub kind: AttrKind,
+    pub default: Default,
+}
+
+/// How an operator's result relates to the mathematical one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accuracy {
+    /// No element is rounded: movement, comparison, integers.
+    Exact,
+    /// Each element may be rounded to the storage type.
+    Rounding,
+}
+
+/// Name, operands, attributes and results of an operator, and its documentation.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub name: Cow<'static, str>,
+    /// Markdown: what it computes (formula, shapes), then its constraints `C1`, `C2`, …
+    pub doc: Cow<'static, str>,
+    pub operands: Vec<OperandSpec>,
+    pub attrs: Vec<AttrSpec>,
+    /// Names of the results.
+    pub results: Vec<Cow<'static, str>>,
+    pub accuracy: Accuracy,
+    /// Whether it runs on the device; a device layer has a float and an integer form, told apart
+    /// by the storage of its operands.
+    pub layer: bool,
+    /// Whether the grid of its results is chosen, not inferred: a node may declare any grid of
+    /// the inferred storage.
+    pub assigns_grid: bool,
+}
+
+impl Schema {
+    /// An exact operator with one result `y`; the methods below say otherwise.
+    pub fn new(name: &'static str, doc: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            doc: doc.into(),
+            operands: Vec::new(),
+            attrs: Vec::new(),
+            results: vec!["y".into()],
+            accuracy: Accuracy::Exact,
+            layer: false,
+            assigns_grid: false,
+        }
+    }
+
+    pub fn operand(self, name: &'static str) -> Self {
+        self.with_operand(name, Presence::Required)
+    }
+
+    pub fn optional(self, name: &'static str) -> Self {
+        self.with_operand(name, Presence::Optional)
+    }
+
+    pub fn variadic(self, name: &'static str) -> Self {
+        self.with_operand(name, Presence::Variadic)
+    }
+
+    fn with_operand(mut self, name: &'static str, presence: Presence) -> Self {
+        self.operands.push(OperandSpec { name: name.into(), presence });
+        self
+    }
+
+    /// An attribute with a default.
+    pub fn attr(self, name: &'static str, default: impl Into<Attr>) -> Self {
+        let default = default.into();
+        self.with_attr(name, default.kind(), Default::Value(default))
+    }
+
+    pub fn required_attr(self, name: &'static str, kind: AttrKind) -> Self {
+        self.with_attr(name, kind, Default::Required)
+    }
+
+    pub fn optional_attr(self, name: &'static str, kind: AttrKind) -> Self {
+        self.with_attr(name, kind, Default::Absent)
+    }
+
+    fn with_attr(mut self, name: &'static str, kind: AttrKind, default: Default) -> Self {
+        self.attrs.push(AttrSpec { name: name.into(), kind, default });
+        self
+    }
+
+    pub fn rounding(mut self) -> Self {
+        self.accuracy = Accuracy::Rounding;
+        self
+    }
+
+    pub fn layer(mut self) -> Self {
+        self.layer = true;
+        self.assigns_grid = true;
+        self
+    }
+
+    pub fn attr_spec(&self, name: &str) -> Option<&AttrSpec> {
+        self.attrs.iter().find(|spec| spec.name == name)
+    }
+
+    /// Smallest and largest number of operands; `None` for no upper limit.
+    pub fn arity(&self) -> (usize, Option<usize>) {
+        let least = self.operands.iter().filter(|spec| spec.presence != Presence::Optional).count();
+        let variadic = self.operands.iter().any(|spec| spec.presence == Presence::Variadic);
+        (least, (!variadic).then_some(self.operands.len()))
+    }
+}
