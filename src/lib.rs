@@ -5,5 +5,6 @@
 
 pub mod diag;
 pub mod ir;
+pub mod onnx;
 pub mod ops;
 pub mod tensor;
