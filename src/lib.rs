@@ -4,7 +4,9 @@
 //! (`tests/layers.rs` checks the imports).
 
 pub mod diag;
+pub mod interp;
 pub mod ir;
 pub mod onnx;
 pub mod ops;
 pub mod tensor;
+pub mod verify;

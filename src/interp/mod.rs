@@ -1,0 +1,231 @@
+//! The interpreter: walks a graph, calling the operators' semantics.
+//!
+//! Guarantees: values come in the canonical order, each is freed as soon as its last reader is
+//! done, and the results depend on nothing but graph, inputs and [`Arithmetic`].
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::diag::{Report, WithPlaces};
+use crate::ir::{Graph, Kind, NodeId, ValueId};
+use crate::ops::{Arithmetic, OpError, Registry};
+use crate::tensor::{DType, Dim, Shape, Tensor};
+
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum InterpError {
+    #[error("input `{name}` is missing")]
+    MissingInput { name: String, shape: Shape },
+    #[error("the graph has no input `{name}`")]
+    UnknownInput { name: String, known: Vec<String> },
+    #[error("input `{name}` is stored as {expected}, the tensor given as {found}")]
+    InputDType { name: String, expected: DType, found: DType },
+    #[error("input `{name}` has shape {expected}, the tensor given {found:?}")]
+    InputShape { name: String, expected: Shape, found: Vec<usize> },
+    #[error("axis {symbol} of input `{name}` has size {found}, another input gave it {expected}")]
+    InputSymbol { name: String, symbol: String, expected: usize, found: usize },
+    #[error(transparent)]
+    Op(#[from] OpError),
+}
+
+impl Report for InterpError {
+    fn code(&self) -> &'static str {
+        match self {
+            InterpError::MissingInput { .. } => "Q0801",
+            InterpError::UnknownInput { .. } => "Q0802",
+            InterpError::InputDType { .. } => "Q0803",
+            InterpError::InputShape { .. } => "Q0804",
+            InterpError::InputSymbol { .. } => "Q0805",
+            InterpError::Op(error) => error.code(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            InterpError::MissingInput { name, shape } => {
+                vec![format!("give --input {name}=FILE.npy with a tensor of shape {shape}")]
+            }
+            InterpError::UnknownInput { known, .. } => vec![format!("its inputs are: {}", known.join(", "))],
+            InterpError::InputDType { expected, .. } => vec![format!("convert the file to {expected}")],
+            InterpError::Op(error) => error.hints(),
+            InterpError::InputShape { .. } | InterpError::InputSymbol { .. } => Vec::new(),
+        }
+    }
+}
+
+type Error = WithPlaces<InterpError>;
+
+/// A verified graph made ready to run many times: constant expressions are evaluated once.
+pub struct Plan<'a> {
+    graph: &'a Graph,
+    registry: &'a Registry,
+    arithmetic: Arithmetic,
+    /// Nodes to run, and for each the values that nobody reads after it.
+    steps: Vec<(NodeId, Vec<ValueId>)>,
+    constants: BTreeMap<ValueId, Tensor>,
+}
+
+impl<'a> Plan<'a> {
+    /// # Errors
+    /// An operator on constants that its operands do not satisfy.
+    pub fn new(graph: &'a Graph, registry: &'a Registry, arithmetic: Arithmetic) -> Result<Self, Error> {
+        let mut plan = Self { graph, registry, arithmetic, steps: Vec::new(), constants: BTreeMap::new() };
+        let mut last_reader: BTreeMap<ValueId, usize> = BTreeMap::new();
+        for id in graph.order() {
+            let node = graph.node(id);
+            match &node.kind {
+                Kind::Input => {}
+                Kind::Const(constant) => {
+                    let value = ValueId { node: id, result: 0 };
+                    plan.constants.insert(value, (**graph.constants.tensor(*constant)).clone());
+                }
+                Kind::Op { .. } => {
+                    let known = node.operands.iter().flatten().all(|v| plan.constants.contains_key(v));
+                    if known && !node.operands.is_empty() {
+                        let results = plan.eval(id, &plan.constants)?;
+                        plan.constants.extend(results);
+                    } else {
+                        let results =
+                            (0..node.results.len() as u32).map(|result| ValueId { node: id, result });
+                        for value in node.operands.iter().copied().flatten().chain(results) {
+                            last_reader.insert(value, plan.steps.len());
+                        }
+                        plan.steps.push((id, Vec::new()));
+                    }
+                }
+            }
+        }
+        for (value, step) in last_reader {
+            if !plan.constants.contains_key(&value) {
+                plan.steps[step].1.push(value);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Runs the graph on one tensor per input. `observe` sees every value that is computed, inputs
+    /// and constants first, in the canonical order. Returns the tensor of each graph output.
+    pub fn run(
+        &self,
+        feeds: &BTreeMap<String, Tensor>,
+        observe: &mut dyn FnMut(ValueId, &Tensor),
+    ) -> Result<Vec<Tensor>, Error> {
+        let mut values = self.bind(feeds)?;
+        for (&value, tensor) in values.iter().chain(&self.constants) {
+            observe(value, tensor);
+        }
+        let outputs = self.graph.outputs();
+        let mut results: Vec<Option<Tensor>> = outputs
+            .iter()
+            .map(|output| values.get(&output.value).or(self.constants.get(&output.value)).cloned())
+            .collect();
+        for (id, dead) in &self.steps {
+            for (value, tensor) in self.eval(*id, &values)? {
+                observe(value, &tensor);
+                for (result, output) in results.iter_mut().zip(outputs) {
+                    if output.value == value {
+                        *result = Some(tensor.clone());
+                    }
+                }
+                values.insert(value, tensor);
+            }
+            for value in dead {
+                values.remove(value);
+            }
+        }
+        // Every output of a verified graph is an input, a constant or a result of a step.
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    fn eval(&self, id: NodeId, values: &BTreeMap<ValueId, Tensor>) -> Result<Vec<(ValueId, Tensor)>, Error> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else { return Ok(Vec::new()) };
+        let operands: Vec<Option<Tensor>> = node
+            .operands
+            .iter()
+            .map(|operand| {
+                let value = operand.as_ref()?;
+                values.get(value).or_else(|| self.constants.get(value)).cloned()
+            })
+            .collect();
+        let results = self
+            .registry
+            .eval(op, attrs, &operands, self.arithmetic)
+            .map_err(|error| WithPlaces::new(error.into()).at_loc(&node.loc, ""))?;
+        Ok((0..).map(|result| ValueId { node: id, result }).zip(results).collect())
+    }
+
+    fn bind(&self, feeds: &BTreeMap<String, Tensor>) -> Result<BTreeMap<ValueId, Tensor>, Error> {
+        let mut values = BTreeMap::new();
+        let mut symbols: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut known = Vec::new();
+        for id in self.graph.inputs() {
+            let value = self.graph.value(id);
+            let name = value.name.to_string();
+            let fail = |error| Err(WithPlaces::new(error).at_loc(&self.graph.node(id.node).loc, ""));
+            let Some(tensor) = feeds.get(&name) else {
+                return fail(InterpError::MissingInput { name, shape: value.ty.shape.clone() });
+            };
+            let (expected, found) = (value.ty.storage(), tensor.dtype());
+            if expected != found {
+                return fail(InterpError::InputDType { name, expected, found });
+            }
+            if !value.ty.shape.admits(tensor.sizes()) {
+                let (expected, found) = (value.ty.shape.clone(), tensor.sizes().to_vec());
+                return fail(InterpError::InputShape { name, expected, found });
+            }
+            for (dim, &found) in value.ty.shape.iter().zip(tensor.sizes()) {
+                let Dim::Symbol(symbol) = dim else { continue };
+                let expected = *symbols.entry(symbol).or_insert(found);
+                if expected != found {
+                    let symbol = symbol.to_string();
+                    return fail(InterpError::InputSymbol { name, symbol, expected, found });
+                }
+            }
+            values.insert(id, tensor.clone());
+            known.push(name);
+        }
+        if let Some(name) = feeds.keys().find(|name| !known.contains(name)) {
+            return Err(WithPlaces::new(InterpError::UnknownInput { name: name.clone(), known }));
+        }
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Loc;
+    use crate::ir::Attrs;
+    use crate::ops::Builder;
+    use crate::tensor::TensorType;
+
+    fn relu_graph(registry: &Registry) -> Graph {
+        let mut graph = Graph::new("g");
+        let shape = Shape::new([Dim::Symbol("N".into()), Dim::Fixed(2)]);
+        let x = graph.add_input("x", TensorType::new(DType::F32, shape), Loc::unknown());
+        let mut builder = Builder { graph: &mut graph, registry, loc: Loc::unknown() };
+        let y = builder.op("relu", Attrs::new(), &[x], "y").unwrap();
+        graph.add_output("y", y);
+        graph
+    }
+
+    #[test]
+    fn runs_any_batch_and_names_what_is_wrong_with_inputs() {
+        let registry = Registry::built_in();
+        let graph = relu_graph(&registry);
+        let plan = Plan::new(&graph, &registry, Arithmetic::Exact).unwrap();
+        let run = |name: &str, tensor: Option<Tensor>| {
+            plan.run(&BTreeMap::from([(name.to_owned(), tensor.unwrap())]), &mut |_, _| {})
+        };
+        let x = Tensor::new(&[2, 2], vec![-1.0f32, 2.0, 3.0, -4.0]);
+        assert_eq!(
+            run("x", x.clone()).unwrap(),
+            [Tensor::new(&[2, 2], vec![0.0f32, 2.0, 3.0, 0.0]).unwrap()]
+        );
+        assert_eq!(run("x", Tensor::new::<f32>(&[0, 2], vec![])).unwrap()[0].sizes(), [0, 2]);
+        assert_eq!(run("z", x).unwrap_err().error.code(), "Q0801");
+        assert_eq!(run("x", Tensor::new(&[1, 2], vec![1u8, 2])).unwrap_err().error.code(), "Q0803");
+        assert_eq!(run("x", Tensor::new(&[2], vec![1f32, 2.0])).unwrap_err().error.code(), "Q0804");
+    }
+}

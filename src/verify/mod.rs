@@ -1,0 +1,200 @@
+//! Every invariant of a graph. If [`verify`] accepts a graph, no later room panics on it.
+
+use thiserror::Error;
+
+use crate::diag::{Diagnostics, Report, WithPlaces};
+use crate::ir::{Graph, Kind, NodeId, Range, Value};
+use crate::ops::{OpError, Registry};
+use crate::tensor::{AffineGrid, Grid, TensorType};
+
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum VerifyError {
+    /// V1: a bug of the graph itself.
+    #[error("V1: edges and operand lists of `@{graph}` disagree")]
+    Edges { graph: String },
+    #[error("V2: `%{name}` depends on itself")]
+    Cycle { name: String },
+    #[error("V3: an operand of `%{name}` is not a value of the graph")]
+    Dangling { name: String },
+    #[error("V4: `%{name}` is declared as {declared}, but its operator gives {inferred}")]
+    Type { name: String, declared: String, inferred: String },
+    #[error("V5: `%{name}` is declared with {declared} results, its operator has {inferred}")]
+    Results { name: String, declared: usize, inferred: usize },
+    #[error("V6: the grid of `%{name}`: {what}")]
+    Grid { name: String, what: String },
+    #[error("V7: the range of `%{name}`: {what}")]
+    Range { name: String, what: String },
+    #[error("V8: two outputs are called `{name}`")]
+    OutputName { name: String },
+    #[error("`%{name}`: {error}")]
+    Op { name: String, error: OpError },
+}
+
+impl Report for VerifyError {
+    fn code(&self) -> &'static str {
+        match self {
+            VerifyError::Edges { .. } => "Q0201",
+            VerifyError::Cycle { .. } => "Q0202",
+            VerifyError::Dangling { .. } => "Q0203",
+            VerifyError::Type { .. } => "Q0204",
+            VerifyError::Results { .. } => "Q0205",
+            VerifyError::Grid { .. } => "Q0206",
+            VerifyError::Range { .. } => "Q0207",
+            VerifyError::OutputName { .. } => "Q0208",
+            VerifyError::Op { error, .. } => error.code(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            VerifyError::Op { error, .. } => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Checks the graph and reports everything that is wrong with it.
+pub fn verify(graph: &Graph, registry: &Registry) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::default();
+    if !graph.edges_mirror_operands() {
+        found.push(WithPlaces::new(VerifyError::Edges { graph: graph.name.clone() }));
+        return Err(found);
+    }
+    let order = graph.order();
+    if order.len() != graph.len() {
+        let mut stuck: Vec<NodeId> =
+            graph.values().map(|v| v.node).filter(|id| !order.contains(id)).collect();
+        stuck.sort_by_key(|&id| graph.node(id).serial);
+        stuck.dedup();
+        for id in stuck {
+            let node = graph.node(id);
+            found.push(
+                WithPlaces::new(VerifyError::Cycle { name: node.name.to_string() }).at_loc(&node.loc, ""),
+            );
+        }
+        return Err(found);
+    }
+    for id in order {
+        let node = graph.node(id);
+        for error in check_node(graph, registry, id) {
+            found.push(WithPlaces::new(error).at_loc(&node.loc, ""));
+        }
+    }
+    let mut names: Vec<&str> = graph.outputs().iter().map(|output| &*output.name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+        found.push(WithPlaces::new(VerifyError::OutputName { name: pair[0].to_owned() }));
+    }
+    if found.has_errors() { Err(found) } else { Ok(()) }
+}
+
+fn check_node(graph: &Graph, registry: &Registry, id: NodeId) -> Vec<VerifyError> {
+    let node = graph.node(id);
+    let name = node.name.to_string();
+    let mut errors = Vec::new();
+    for value in node.operands.iter().flatten() {
+        if !graph.contains(value.node) || value.result as usize >= graph.node(value.node).results.len() {
+            errors.push(VerifyError::Dangling { name });
+            return errors;
+        }
+    }
+    let inferred = match &node.kind {
+        Kind::Input => Ok(node.results.iter().map(|value| value.ty.clone()).collect()),
+        Kind::Const(constant) => Ok(vec![graph.constants.tensor(*constant).tensor_type()]),
+        Kind::Op { op, attrs } => {
+            let operands: Vec<Option<TensorType>> =
+                node.operands.iter().map(|operand| operand.map(|value| graph.ty(value).clone())).collect();
+            registry.complete(op, attrs.clone()).and_then(|attrs| registry.infer(op, &attrs, &operands))
+        }
+    };
+    let assigns_grid = match node.op() {
+        Some(op) => registry.find(op).is_some_and(|entry| entry.schema.assigns_grid),
+        // A constant may be declared on a grid of its storage.
+        None => true,
+    };
+    match inferred {
+        Err(error) => errors.push(VerifyError::Op { name, error }),
+        Ok(inferred) if inferred.len() != node.results.len() => {
+            let (declared, inferred) = (node.results.len(), inferred.len());
+            errors.push(VerifyError::Results { name, declared, inferred });
+        }
+        Ok(inferred) => {
+            for (value, inferred) in node.results.iter().zip(inferred) {
+                let grid_fits = if assigns_grid {
+                    value.ty.storage() == inferred.storage()
+                } else {
+                    value.ty.grid == inferred.grid
+                };
+                if value.ty.shape != inferred.shape || !grid_fits {
+                    errors.push(VerifyError::Type {
+                        name: value.name.to_string(),
+                        declared: describe(&value.ty),
+                        inferred: describe(&inferred),
+                    });
+                }
+            }
+        }
+    }
+    for value in &node.results {
+        errors.extend(check_grid(value));
+        errors.extend(check_range(value));
+    }
+    errors
+}
+
+/// Storage and shape, with a mark where a grid is on it.
+fn describe(ty: &TensorType) -> String {
+    match &ty.grid {
+        Grid::Plain(dtype) => format!("{dtype}{}", ty.shape),
+        Grid::Affine(affine) => format!("q<{}, …>{}", affine.storage, ty.shape),
+    }
+}
+
+fn check_grid(value: &Value) -> Option<VerifyError> {
+    let what = grid_fault(value.ty.grid.affine()?, &value.ty)?;
+    Some(VerifyError::Grid { name: value.name.to_string(), what })
+}
+
+fn grid_fault(grid: &AffineGrid, ty: &TensorType) -> Option<String> {
+    let entries = grid.factors.len();
+    let zeros = grid.zeros.len();
+    if zeros != 1 && zeros != entries {
+        return Some(format!("{entries} scales and {zeros} zero points"));
+    }
+    match grid.axis {
+        None if entries != 1 => return Some(format!("{entries} scales and no axis")),
+        None => {}
+        Some(axis) => match ty.shape.get(axis) {
+            None => return Some(format!("axis {axis} of a tensor of rank {}", ty.shape.rank())),
+            Some(dim) if dim.fixed() != Some(entries) => {
+                return Some(format!("{entries} scales along an axis of size {dim}"));
+            }
+            Some(_) => {}
+        },
+    }
+    if let Some(scale) = grid.factors.iter().find(|scale| !scale.is_finite() || **scale <= 0.0) {
+        return Some(format!("scale {scale} is not a positive number"));
+    }
+    let Some((low, high)) = grid.storage.integer_range() else {
+        return Some(format!("storage {} is not an integer type", grid.storage));
+    };
+    let zero = grid.zeros.iter().find(|&&zero| i128::from(zero) < low || i128::from(zero) > high)?;
+    Some(format!("zero point {zero} is outside {}", grid.storage))
+}
+
+fn check_range(value: &Value) -> Option<VerifyError> {
+    let Range { lowest, highest } = value.range.as_ref()?;
+    let fault = |what: String| Some(VerifyError::Range { name: value.name.to_string(), what });
+    if lowest.len() != highest.len() {
+        return fault(format!("{} lowest and {} highest values", lowest.len(), highest.len()));
+    }
+    let channels = value.ty.shape.get(1).and_then(|dim| dim.fixed());
+    if lowest.len() != 1 && Some(lowest.len()) != channels {
+        return fault(format!("{} entries are neither one nor one per channel", lowest.len()));
+    }
+    let bad = lowest
+        .iter()
+        .zip(highest.iter())
+        .find(|(low, high)| !(low <= high && low.is_finite() && high.is_finite()));
+    bad.and_then(|(low, high)| fault(format!("[{low}, {high}] is not an interval")))
+}
