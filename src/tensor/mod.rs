@@ -6,6 +6,7 @@
 mod buffer;
 mod dtype;
 mod grid;
+pub mod npy;
 pub mod round;
 mod shape;
 
