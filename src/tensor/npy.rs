@@ -36,6 +36,8 @@ pub struct NpyReader<R> {
     /// Rows (indices of the first axis) not yet read.
     left: usize,
     reader: R,
+    /// The data of an array in Fortran order, once it is read.
+    reordered: Option<io::Cursor<Vec<u8>>>,
 }
 
 impl<R: Read> NpyReader<R> {
@@ -70,7 +72,7 @@ impl<R: Read> NpyReader<R> {
         elements.and_then(|n| n.checked_mul(header.dtype.size())).ok_or(NpyError::Huge)?;
         let left = header.sizes.first().copied().unwrap_or(1);
         let Header { dtype, big_endian, fortran, sizes } = header;
-        Ok(Self { dtype, big_endian, fortran, sizes, left, reader })
+        Ok(Self { dtype, big_endian, fortran, sizes, left, reader, reordered: None })
     }
 
     pub fn dtype(&self) -> DType {
@@ -88,26 +90,55 @@ impl<R: Read> NpyReader<R> {
     }
 
     /// The next `rows` indices of the first axis, fewer at the end. Memory is taken as data
-    /// arrives, never on the header's word. An array in Fortran order is read whole at once.
+    /// arrives, never on the header's word. (An array in Fortran order is read whole.)
     pub fn take(&mut self, rows: usize) -> Result<Tensor, NpyError> {
-        let rows = if self.fortran { self.left } else { rows.min(self.left) };
+        let mut bytes = Vec::new();
+        let rows = self.take_bytes(rows, &mut bytes)?;
         let mut sizes = self.sizes.clone();
         if let Some(first) = sizes.first_mut() {
             *first = rows;
         }
+        Tensor::from_le_bytes(self.dtype, &sizes, &bytes).ok_or(NpyError::Truncated)
+    }
+
+    /// Appends the little-endian bytes of the next rows to `out`; returns how many rows came.
+    pub fn take_bytes(&mut self, rows: usize, out: &mut Vec<u8>) -> Result<usize, NpyError> {
+        if self.fortran {
+            self.reorder()?;
+        }
+        let rows = rows.min(self.left);
         // `open` found the bytes of the whole array to fit.
-        let bytes = sizes.iter().product::<usize>() * self.dtype.size();
-        let mut data = Vec::new();
-        self.reader.by_ref().take(bytes as u64).read_to_end(&mut data)?;
+        let bytes = rows * self.sizes.iter().skip(1).product::<usize>() * self.dtype.size();
+        let start = out.len();
+        match &mut self.reordered {
+            Some(reordered) => reordered.take(bytes as u64).read_to_end(out)?,
+            None => self.reader.by_ref().take(bytes as u64).read_to_end(out)?,
+        };
+        let new = &mut out[start..];
+        if new.len() != bytes {
+            return Err(NpyError::Truncated);
+        }
         if self.big_endian {
-            data.chunks_exact_mut(self.dtype.size()).for_each(<[u8]>::reverse);
+            new.chunks_exact_mut(self.dtype.size()).for_each(<[u8]>::reverse);
         }
         self.left -= rows;
-        if self.fortran {
-            sizes.reverse();
+        Ok(rows)
+    }
+
+    /// Reads an array in Fortran order whole and keeps it in row-major order.
+    fn reorder(&mut self) -> Result<(), NpyError> {
+        fn reversed<T: Element>(array: &super::Array<T>) -> Tensor {
+            T::wrap(array.clone().reversed_axes())
         }
+        let bytes = self.sizes.iter().product::<usize>() * self.dtype.size();
+        let mut data = Vec::new();
+        self.reader.by_ref().take(bytes as u64).read_to_end(&mut data)?;
+        let sizes: Vec<usize> = self.sizes.iter().rev().copied().collect();
         let tensor = Tensor::from_le_bytes(self.dtype, &sizes, &data).ok_or(NpyError::Truncated)?;
-        Ok(if self.fortran { transposed(&tensor) } else { tensor })
+        let tensor = dispatch!(&tensor, array => reversed(array));
+        self.reordered = Some(io::Cursor::new(tensor.to_le_bytes()));
+        self.fortran = false;
+        Ok(())
     }
 
     /// All rows that are left.
@@ -121,14 +152,6 @@ fn read_exact(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), NpyError>
         io::ErrorKind::UnexpectedEof => NpyError::Format("it ends inside the header"),
         _ => NpyError::Io(error),
     })
-}
-
-/// The tensor with its axes in reverse order.
-fn transposed(tensor: &Tensor) -> Tensor {
-    fn go<T: Element>(array: &super::Array<T>) -> Tensor {
-        T::wrap(array.clone().reversed_axes())
-    }
-    dispatch!(tensor, array => go(array))
 }
 
 struct Header {

@@ -1,0 +1,493 @@
+//! Scheme `akida`: a fused, calibrated graph becomes a graph of device layers on integers
+//! (spec `hardware-ops.md` §5 and §6.4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::QuantError;
+use crate::diag::{Diagnostics, Loc, WithPlaces};
+use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId};
+use crate::ops::layer::{dequantizer_scale, input_parameters};
+use crate::ops::{Builder, Call, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry};
+use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
+
+#[derive(Clone, Debug)]
+pub struct AkidaOptions {
+    /// Storage of the quantized input: `U8` (with a zero point) or `I8`.
+    pub input_dtype: DType,
+    /// A network that is quantized to its end gives int8 outputs instead of int32.
+    pub last_output_8_bits: bool,
+    /// Quantize the block that makes this value, and nothing behind it.
+    pub until: Option<String>,
+}
+
+/// What became of the network.
+#[derive(Clone, Debug, Default)]
+pub struct QuantizeReport {
+    pub layers: Vec<LayerNote>,
+    pub stays: Vec<StayNote>,
+}
+
+/// One device layer and the nodes that it stands for.
+#[derive(Clone, Debug)]
+pub struct LayerNote {
+    pub node: String,
+    pub op: String,
+    pub value: String,
+    pub loc: Loc,
+}
+
+/// One operator that stays float.
+#[derive(Clone, Debug)]
+pub struct StayNote {
+    pub node: String,
+    pub op: String,
+    pub reason: String,
+    pub loc: Loc,
+}
+
+/// Quantizes every layer that hangs on the input through layers alone; the rest stays float
+/// behind one `Dequantizer`.
+///
+/// # Errors
+/// More or fewer than one input, no range for it, an unknown `until` value, or nothing that can
+/// be quantized.
+pub fn quantize_akida(
+    graph: &Graph,
+    registry: &Registry,
+    options: &AkidaOptions,
+) -> Result<(Graph, QuantizeReport), Diagnostics> {
+    let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
+    let inputs: Vec<ValueId> = graph.inputs().collect();
+    let [input] = inputs[..] else { return Err(fail(QuantError::Inputs { found: inputs.len() })) };
+    let until = match &options.until {
+        None => None,
+        Some(name) => match graph.find(name) {
+            Some(value) => Some(value),
+            None => return Err(fail(QuantError::UnknownUntil { name: name.clone() })),
+        },
+    };
+    let order = graph.order();
+    if let Some(&id) = order.iter().find(|&&id| graph.node(id).op() == Some("InputQuantizer")) {
+        let error = QuantError::AlreadyQuantized {
+            node: graph.node(id).name.to_string(),
+            op: "InputQuantizer".into(),
+        };
+        return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, "").into());
+    }
+    let entry = Entry::of(graph, input);
+    let mut refused: BTreeMap<NodeId, String> = BTreeMap::new();
+    loop {
+        let plan = Selection::new(graph, registry, &order, &entry, until, &refused);
+        if plan.layers.is_empty() {
+            let reasons = plan.stays(graph, registry, &refused).into_iter();
+            let reasons =
+                reasons.map(|stay| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason)).collect();
+            return Err(fail(QuantError::NothingQuantized { reasons }));
+        }
+        match parameters(graph, registry, options, &entry, &plan) {
+            Ok(parameters) => {
+                let report = plan.report(graph, registry, &refused);
+                let quantized = assemble(graph, registry, &entry, &plan, parameters).map_err(|error| {
+                    WithPlaces { error: QuantError::Op(error.error), places: error.places }
+                })?;
+                return Ok((quantized, report));
+            }
+            // A layer whose parameters do not exist stays float, and with it what hangs on it
+            // alone: each round refuses one layer more, so the rounds end.
+            Err(Refusal::Layer(id, error)) => {
+                refused.insert(id, error.to_string());
+            }
+            Err(Refusal::Input(error)) => return Err(fail(error)),
+        }
+    }
+}
+
+/// The head of the graph that the `InputQuantizer` takes over.
+struct Entry {
+    input: ValueId,
+    /// The first value that is quantized: what calibration saw there decides the input's grid.
+    value: ValueId,
+    /// Permutation of a transpose that was taken over.
+    perm: Option<Vec<i64>>,
+}
+
+impl Entry {
+    fn of(graph: &Graph, input: ValueId) -> Self {
+        let only_reader = |value: ValueId, op: &str| -> Option<&Node> {
+            match graph.uses(value)[..] {
+                [at] if !graph.is_output(value) => {
+                    Some(graph.node(at.node)).filter(|node| node.op() == Some(op))
+                }
+                _ => None,
+            }
+        };
+        let reader_value =
+            |value: ValueId| graph.uses(value).first().map(|at| ValueId { node: at.node, result: 0 });
+        let mut entry = Self { input, value: input, perm: None };
+        if only_reader(entry.value, "cast").is_some_and(|cast| cast.results[0].ty.storage() == DType::F32) {
+            entry.value = reader_value(entry.value).unwrap_or(entry.value);
+        }
+        let perm = only_reader(entry.value, "transpose").and_then(|node| match &node.kind {
+            Kind::Op { attrs, .. } => attrs.get_ints("perm").map(<[i64]>::to_vec),
+            _ => None,
+        });
+        if perm.is_some() {
+            entry.value = reader_value(entry.value).unwrap_or(entry.value);
+            entry.perm = perm;
+        }
+        entry
+    }
+}
+
+/// Which nodes become layers, and what that asks of the rest.
+struct Selection {
+    /// In canonical order.
+    layers: Vec<NodeId>,
+    is_layer: BTreeSet<NodeId>,
+    /// Values that layers make, and the entry.
+    quantized: BTreeSet<ValueId>,
+    /// Live float operators, in canonical order.
+    float: Vec<NodeId>,
+    /// Quantized values that outputs or float operators read, in canonical order.
+    dequantized: Vec<ValueId>,
+}
+
+impl Selection {
+    fn new(
+        graph: &Graph,
+        registry: &Registry,
+        order: &[NodeId],
+        entry: &Entry,
+        until: Option<ValueId>,
+        refused: &BTreeMap<NodeId, String>,
+    ) -> Self {
+        let mut layers = Vec::new();
+        let mut is_layer = BTreeSet::new();
+        let mut quantized = BTreeSet::from([entry.value]);
+        for &id in order {
+            let node = graph.node(id);
+            let layer = node.op().and_then(|op| registry.find(op)).is_some_and(|entry| entry.schema.layer);
+            let ready = node.operands.iter().flatten().all(|&value| {
+                graph.constant(value).is_some() || (quantized.contains(&value) && Some(value) != until)
+            });
+            if layer && ready && !refused.contains_key(&id) {
+                layers.push(id);
+                is_layer.insert(id);
+                quantized.insert(ValueId { node: id, result: 0 });
+            }
+        }
+
+        let mut float = BTreeSet::new();
+        let mut wanted = BTreeSet::new();
+        let mut stack: Vec<ValueId> = graph.outputs().iter().map(|output| output.value).collect();
+        while let Some(value) = stack.pop() {
+            if is_layer.contains(&value.node) {
+                wanted.insert(value);
+            } else if graph.node(value.node).op().is_some() && float.insert(value.node) {
+                stack.extend(graph.node(value.node).operands.iter().copied().flatten());
+            }
+        }
+        let float = order.iter().copied().filter(|id| float.contains(id)).collect();
+        let dequantized = order
+            .iter()
+            .map(|&node| ValueId { node, result: 0 })
+            .filter(|value| wanted.contains(value))
+            .collect();
+        Self { layers, is_layer, quantized, float, dequantized }
+    }
+
+    /// The layers that read a value on the device.
+    fn readers<'a>(&'a self, graph: &'a Graph, value: ValueId) -> impl Iterator<Item = &'a Node> {
+        let readers = graph.uses(value).into_iter().map(|at| at.node);
+        readers.filter(|id| self.is_layer.contains(id)).map(|id| graph.node(id))
+    }
+
+    fn report(
+        &self,
+        graph: &Graph,
+        registry: &Registry,
+        refused: &BTreeMap<NodeId, String>,
+    ) -> QuantizeReport {
+        let layers = self.layers.iter().map(|&id| {
+            let node = graph.node(id);
+            LayerNote {
+                node: node.name.to_string(),
+                op: node.op().unwrap_or_default().to_owned(),
+                value: node.results[0].name.to_string(),
+                loc: node.loc.clone(),
+            }
+        });
+        QuantizeReport { layers: layers.collect(), stays: self.stays(graph, registry, refused) }
+    }
+
+    fn stays(&self, graph: &Graph, registry: &Registry, refused: &BTreeMap<NodeId, String>) -> Vec<StayNote> {
+        self.float
+            .iter()
+            .map(|&id| {
+                let node = graph.node(id);
+                let op = node.op().unwrap_or_default();
+                let first_float = node
+                    .operands
+                    .iter()
+                    .flatten()
+                    .find(|value| graph.constant(**value).is_none() && !self.quantized.contains(value));
+                let reason =
+                    match (refused.get(&id), registry.find(op).map(|entry| entry.operator.quantize())) {
+                        (Some(reason), _) => reason.clone(),
+                        (None, Some(Quantize::No(reason))) => reason.to_owned(),
+                        (None, _) => match first_float {
+                            Some(value) => format!("its operand %{} is float", graph.value(*value).name),
+                            None => "quantization was to end before it".to_owned(),
+                        },
+                    };
+                let (node_name, loc) = (node.name.to_string(), node.loc.clone());
+                StayNote { node: node_name, op: op.to_owned(), reason, loc }
+            })
+            .collect()
+    }
+}
+
+/// Why parameters could not be computed.
+enum Refusal {
+    Layer(NodeId, OpError),
+    Input(QuantError),
+}
+
+/// The integer form of the input and of every layer.
+struct Parameters {
+    input: crate::ops::layer::InputParameters,
+    layers: BTreeMap<NodeId, QuantizedLayer>,
+}
+
+fn parameters(
+    graph: &Graph,
+    registry: &Registry,
+    options: &AkidaOptions,
+    entry: &Entry,
+    plan: &Selection,
+) -> Result<Parameters, Refusal> {
+    let feeds_add = |value| plan.readers(graph, value).any(|node| node.op() == Some("QuantizedAdd"));
+    let range = graph.value(entry.value).range.as_ref().ok_or_else(|| {
+        Refusal::Input(QuantError::NoInputRange { input: graph.value(entry.input).name.to_string() })
+    })?;
+    let input = input_parameters(range, options.input_dtype, feeds_add(entry.value))
+        .map_err(|error| Refusal::Input(QuantError::Op(error)))?;
+    let mut grids: BTreeMap<ValueId, AffineGrid> = BTreeMap::from([(entry.value, input.grid.clone())]);
+    let mut layers = BTreeMap::new();
+    for &id in &plan.layers {
+        let node = graph.node(id);
+        let value = ValueId { node: id, result: 0 };
+        let layer = layer_parameters(graph, registry, id, &grids, feeds_add(value), {
+            let read = plan.readers(graph, value).next().is_some();
+            let activated = matches!(&node.kind, Kind::Op { attrs, .. }
+                if attrs.get_str("activation").is_some_and(|activation| activation != "none"));
+            read || activated || (options.last_output_8_bits && plan.float.is_empty())
+        })
+        .map_err(|error| Refusal::Layer(id, error))?;
+        grids.insert(value, layer.grid.clone());
+        layers.insert(id, layer);
+    }
+    Ok(Parameters { input, layers })
+}
+
+fn layer_parameters(
+    graph: &Graph,
+    registry: &Registry,
+    id: NodeId,
+    grids: &BTreeMap<ValueId, AffineGrid>,
+    feeds_add: bool,
+    scaled: bool,
+) -> Result<QuantizedLayer, OpError> {
+    let node = graph.node(id);
+    let Kind::Op { op, attrs } = &node.kind else {
+        return Err(OpError::UnknownOp { op: node.name.to_string(), similar: None });
+    };
+    let entry = registry.get(op)?;
+    let Quantize::Layer(quantize) = entry.operator.quantize() else {
+        return Err(OpError::Unsupported { op: op.to_string(), what: "quantization".into(), way_out: None });
+    };
+    let operands: Vec<Option<TensorType>> =
+        node.operands.iter().map(|operand| operand.map(|value| graph.ty(value).clone())).collect();
+    let constants: Vec<Option<&Tensor>> = node
+        .operands
+        .iter()
+        .map(|operand| operand.and_then(|value| graph.constant(value)).map(|tensor| &**tensor))
+        .collect();
+    let operand_grids: Vec<Option<&AffineGrid>> =
+        node.operands.iter().map(|operand| operand.and_then(|value| grids.get(&value))).collect();
+    quantize(&LayerCall {
+        call: Call { schema: &entry.schema, attrs, operands: &operands },
+        constants: &constants,
+        grids: &operand_grids,
+        range: node.results[0].range.as_ref(),
+        feeds_add,
+        scaled,
+    })
+}
+
+/// The new graph: input quantizer, layers, one dequantizer, and the float remainder.
+fn assemble(
+    graph: &Graph,
+    registry: &Registry,
+    entry: &Entry,
+    plan: &Selection,
+    parameters: Parameters,
+) -> Result<Graph, WithPlaces<OpError>> {
+    let mut new = Graph::new(graph.name.clone());
+    let mut float: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+    let mut integer: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+
+    let input_node = graph.node(entry.input.node);
+    let old_input = graph.value(entry.input);
+    let input = new.add_input(&old_input.name, old_input.ty.clone(), input_node.loc.clone());
+    float.insert(entry.input, input);
+
+    let loc = graph.node(entry.value.node).loc.clone();
+    let scale = new.add_const("quantize_scale", parameters.input.scale, loc.clone());
+    let zero = new.add_const("quantize_zp", parameters.input.zero, loc.clone());
+    let rank = old_input.ty.shape.rank() as i64;
+    let perm = entry.perm.clone().unwrap_or_else(|| (0..rank).collect());
+    let ty =
+        TensorType { shape: graph.ty(entry.value).shape.clone(), grid: Grid::Affine(parameters.input.grid) };
+    let node = new.add_op(
+        "InputQuantizer",
+        Attrs::new().with("perm", perm),
+        vec![Some(input), Some(scale), Some(zero)],
+        vec![Value::new("quantize", ty)],
+        loc,
+    );
+    integer.insert(entry.value, ValueId { node, result: 0 });
+
+    for (id, layer) in plan.layers.iter().filter_map(|id| Some((*id, parameters.layers.get(id)?))) {
+        let result = add_layer(graph, &mut new, &integer, id, layer);
+        integer.insert(ValueId { node: id, result: 0 }, result);
+    }
+
+    let dequantized = add_dequantizer(graph, &mut new, &integer, &plan.dequantized);
+    float.extend(dequantized);
+
+    for &id in &plan.float {
+        copy_float(graph, registry, &mut new, &mut float, id)
+            .map_err(|error| WithPlaces::new(error).at_loc(&graph.node(id).loc, ""))?;
+    }
+    for output in graph.outputs() {
+        let value = copied(graph, &mut new, &mut float, output.value).map_err(WithPlaces::new)?;
+        // The reference renames outputs of the quantized part, so that nobody takes one for the
+        // tensor that carried the name before.
+        let renamed = plan.dequantized.contains(&output.value);
+        let name = if renamed { new.value(value).name.clone() } else { output.name.clone() };
+        new.add_output(name, value);
+    }
+    Ok(new)
+}
+
+fn add_layer(
+    graph: &Graph,
+    new: &mut Graph,
+    integer: &BTreeMap<ValueId, ValueId>,
+    id: NodeId,
+    layer: &QuantizedLayer,
+) -> ValueId {
+    let node = graph.node(id);
+    let operands = layer
+        .operands
+        .iter()
+        .map(|operand| match operand {
+            LayerOperand::Keep(position) => {
+                node.operand(*position).and_then(|value| integer.get(&value)).copied()
+            }
+            LayerOperand::Absent => None,
+            LayerOperand::Constant { suffix, tensor } => {
+                Some(new.add_const(&format!("{}_{suffix}", node.name), tensor.clone(), node.loc.clone()))
+            }
+        })
+        .collect();
+    let ty = TensorType { shape: node.results[0].ty.shape.clone(), grid: Grid::Affine(layer.grid.clone()) };
+    let value = Value::new(node.results[0].name.clone(), ty);
+    let op = node.op().unwrap_or_default();
+    let quantized = new.add_op(op, layer.attrs.clone(), operands, vec![value], node.loc.clone());
+    new.set_node_name(quantized, node.name.clone());
+    ValueId { node: quantized, result: 0 }
+}
+
+/// One `Dequantizer` for all values that leave the device; nothing where none does.
+fn add_dequantizer(
+    graph: &Graph,
+    new: &mut Graph,
+    integer: &BTreeMap<ValueId, ValueId>,
+    values: &[ValueId],
+) -> Vec<(ValueId, ValueId)> {
+    let mut operands = Vec::new();
+    let mut results = Vec::new();
+    let mut locs = Vec::new();
+    for (i, old) in values.iter().enumerate() {
+        let Some(&value) = integer.get(old) else { continue };
+        let Some(grid) = new.ty(value).grid.affine() else { continue };
+        let scale = dequantizer_scale(grid);
+        let loc = graph.node(old.node).loc.clone();
+        let name = if values.len() == 1 {
+            "dequantizer_scale".into()
+        } else {
+            format!("dequantizer_scale_{}", i + 1)
+        };
+        operands.push(Some(value));
+        operands.push(Some(new.add_const(&name, scale, loc.clone())));
+        let ty = TensorType::new(DType::F32, new.ty(value).shape.clone());
+        results.push(Value::new(format!("{}/dequantize", new.value(value).name), ty));
+        locs.push(loc);
+    }
+    if results.is_empty() {
+        return Vec::new();
+    }
+    let node = new.add_op("Dequantizer", Attrs::new(), operands, results, Loc::merged(&locs));
+    new.set_node_name(node, Arc::from("dequantizer"));
+    values.iter().zip(0..).map(|(&old, result)| (old, ValueId { node, result })).collect()
+}
+
+/// Copies a float operator; a layer that is not quantized becomes the chain that it stood for.
+fn copy_float(
+    graph: &Graph,
+    registry: &Registry,
+    new: &mut Graph,
+    float: &mut BTreeMap<ValueId, ValueId>,
+    id: NodeId,
+) -> Result<(), OpError> {
+    let node = graph.node(id);
+    let Kind::Op { op, attrs } = &node.kind else { return Ok(()) };
+    let operands: Vec<Option<ValueId>> =
+        node.operands.iter().map(|operand| operand.map(|value| copied(graph, new, float, value))).collect();
+    let entry = registry.get(op)?;
+    if entry.schema.layer {
+        let mut builder = Builder { graph: new, registry, loc: node.loc.clone() };
+        let value = entry.operator.expand(&mut builder, attrs, &operands, &node.results[0].name)?;
+        float.insert(ValueId { node: id, result: 0 }, value);
+        return Ok(());
+    }
+    let copy = new.add_op(op, attrs.clone(), operands, node.results.clone(), node.loc.clone());
+    new.set_node_name(copy, node.name.clone());
+    for result in 0..node.results.len() as u32 {
+        float.insert(ValueId { node: id, result }, ValueId { node: copy, result });
+    }
+    Ok(())
+}
+
+/// The float value in the new graph; constants are brought along when first read.
+fn copied(
+    graph: &Graph,
+    new: &mut Graph,
+    float: &mut BTreeMap<ValueId, ValueId>,
+    old: ValueId,
+) -> Result<ValueId, OpError> {
+    if let Some(&value) = float.get(&old) {
+        return Ok(value);
+    }
+    let node = graph.node(old.node);
+    let Some(tensor) = graph.constant(old) else {
+        let (op, operand) = (node.op().unwrap_or("input").to_owned(), node.name.to_string());
+        return Err(OpError::MissingOperand { op, operand });
+    };
+    let value = new.add_const(&node.results[0].name, (**tensor).clone(), node.loc.clone());
+    float.insert(old, value);
+    Ok(value)
+}

@@ -1,0 +1,95 @@
+//! What can be wrong with samples, ranges and the network as a whole.
+
+use thiserror::Error;
+
+use crate::diag::Report;
+use crate::interp::InterpError;
+use crate::ops::OpError;
+use crate::tensor::npy::NpyError;
+use crate::tensor::{DType, Shape};
+
+#[derive(Debug, Error)]
+pub enum QuantError {
+    #[error("{file}: {error}")]
+    Npy { file: String, error: NpyError },
+    #[error("{file}: {error}")]
+    Zip { file: String, error: String },
+    #[error("{file} holds no array")]
+    EmptyArchive { file: String },
+    #[error("there are no samples")]
+    NoSamples,
+    #[error("samples of {file} are {found_dtype}{found:?}, input `{input}` is {dtype}{expected}")]
+    SampleType {
+        file: String,
+        input: String,
+        dtype: DType,
+        expected: Shape,
+        found_dtype: DType,
+        found: Vec<usize>,
+    },
+    #[error("the network has {found} inputs; calibration and the akida scheme take networks with one")]
+    Inputs { found: usize },
+    #[error("input `{input}` has shape {shape}: random samples need every size but the first")]
+    RandomShape { input: String, shape: Shape },
+    #[error(transparent)]
+    Interp(#[from] InterpError),
+    #[error(transparent)]
+    Op(#[from] OpError),
+    #[error("{file}: {error}")]
+    Ranges { file: String, error: String },
+    #[error("no value of the network has a range in {file}")]
+    ForeignRanges { file: String },
+    #[error("input `{input}` has no calibrated range")]
+    NoInputRange { input: String },
+    #[error("no part of the network can be quantized")]
+    NothingQuantized { reasons: Vec<String> },
+    #[error("the network is quantized already: `{node}` is a {op}")]
+    AlreadyQuantized { node: String, op: String },
+    #[error("`{name}` names no value of the network")]
+    UnknownUntil { name: String },
+}
+
+impl Report for QuantError {
+    fn code(&self) -> &'static str {
+        match self {
+            QuantError::Npy { .. } => "Q0601",
+            QuantError::Zip { .. } => "Q0602",
+            QuantError::EmptyArchive { .. } => "Q0603",
+            QuantError::NoSamples => "Q0604",
+            QuantError::SampleType { .. } => "Q0605",
+            QuantError::Inputs { .. } => "Q0606",
+            QuantError::RandomShape { .. } => "Q0607",
+            QuantError::Interp(error) => error.code(),
+            QuantError::Op(error) => error.code(),
+            QuantError::Ranges { .. } => "Q0608",
+            QuantError::ForeignRanges { .. } => "Q0609",
+            QuantError::NoInputRange { .. } => "Q0610",
+            QuantError::NothingQuantized { .. } => "Q0611",
+            QuantError::AlreadyQuantized { .. } => "Q0612",
+            QuantError::UnknownUntil { .. } => "Q0613",
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            QuantError::SampleType { dtype, found_dtype, .. } if dtype != found_dtype => {
+                vec![format!("save them as {dtype} (in NumPy: x.astype(...))")]
+            }
+            QuantError::SampleType { .. } => vec!["samples are stacked along the first axis".to_owned()],
+            QuantError::RandomShape { input, .. } => {
+                vec![format!("give --samples, or --input-shape {input}=1,...")]
+            }
+            QuantError::NoInputRange { .. } => vec!["calibrate with --samples, or give --ranges".to_owned()],
+            QuantError::ForeignRanges { .. } => {
+                vec![
+                    "ranges are keyed by value name; `qirc calibrate` writes them for this network"
+                        .to_owned(),
+                ]
+            }
+            QuantError::NothingQuantized { reasons } => reasons.clone(),
+            QuantError::Interp(error) => error.hints(),
+            QuantError::Op(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
