@@ -21,7 +21,7 @@ const SMALLEST_EXTERNAL: usize = 1024;
 
 /// Writes the model to `path`. One that is larger than protobuf allows gets its weights from
 /// `<file name>.data` beside it.
-pub fn write(path: &Path, model: ModelProto) -> Result<(), OnnxError> {
+pub(super) fn write(path: &Path, model: ModelProto) -> Result<(), OnnxError> {
     write_below(path, model, LARGEST_MODEL)
 }
 

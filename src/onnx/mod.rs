@@ -3,15 +3,24 @@
 //! Guarantees: reading any bytes ends in a model or an [`OnnxError`], and allocates in proportion
 //! to the files' real sizes; the same model is written as the same bytes, whole or not at all.
 
-pub mod emit;
+mod attr;
+mod emit;
 mod error;
-pub mod file;
-// Generated code; part of the API of no other room.
-#[allow(clippy::all)]
+mod export;
+mod file;
+mod import;
+mod inline;
+mod names;
+// Generated code.
+#[allow(clippy::all, dead_code)]
 #[rustfmt::skip]
-pub mod proto;
-pub mod tensor;
+mod proto;
+mod tensor;
 #[cfg(test)]
 mod tests;
+mod ways;
+mod wiring;
 
 pub use error::OnnxError;
+pub use export::{encode, export};
+pub use import::import;

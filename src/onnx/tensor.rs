@@ -35,9 +35,9 @@ pub fn dtype(number: i32) -> Result<DType, String> {
 }
 
 /// A tensor with its elements little-endian in `raw_data`.
-pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
+pub fn encode(name: Option<&str>, tensor: &Tensor) -> TensorProto {
     TensorProto {
-        name: Some(name.to_owned()),
+        name: name.map(str::to_owned),
         data_type: Some(data_type(tensor.dtype())),
         // A tensor in memory has no axis beyond i64.
         dims: tensor.sizes().iter().map(|&size| size as i64).collect(),

@@ -17,7 +17,7 @@ pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use onnx_form::{
-    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode,
+    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode, RefAttr,
 };
 pub use operator::{Arithmetic, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer};
 pub use registry::Registry;

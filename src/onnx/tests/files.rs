@@ -6,17 +6,19 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::file::{ExternalData, ModelFile};
-use super::proto::tensor_proto::{DataLocation, DataType};
-use super::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
-use super::{OnnxError, emit, tensor};
 use crate::diag::Report;
+use crate::onnx::file::{ExternalData, ModelFile};
+use crate::onnx::import::import_file;
+use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
+use crate::onnx::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+use crate::onnx::{OnnxError, emit, tensor};
+use crate::ops::Registry;
 use crate::tensor::{DType, Tensor};
 
 const FILES: [&[u8]; 3] = [
-    include_bytes!("../../tests/data/onnx/conv.onnx"),
-    include_bytes!("../../tests/data/onnx/dense_quantized.onnx"),
-    include_bytes!("../../tests/data/onnx/padded_sanitized.onnx"),
+    include_bytes!("../../../tests/data/onnx/conv.onnx"),
+    include_bytes!("../../../tests/data/onnx/dense_quantized.onnx"),
+    include_bytes!("../../../tests/data/onnx/padded_sanitized.onnx"),
 ];
 
 fn nowhere() -> ExternalData {
@@ -64,6 +66,7 @@ proptest! {
         bytes.truncate(cut as usize);
         if let Ok(file) = decode(bytes) {
             let _ = initializers(&file);
+            let _ = import_file(&file, &Registry::built_in());
         }
     }
 
@@ -79,7 +82,7 @@ proptest! {
             let Some(made) = Tensor::from_le_bytes(dtype, &sizes, &bytes) else {
                 return Err(TestCaseError::fail("48 bytes fit"));
             };
-            let back = tensor::decode("t", &tensor::encode("t", &made), &nowhere()).unwrap();
+            let back = tensor::decode("t", &tensor::encode(None, &made), &nowhere()).unwrap();
             // By bytes, since NaN differs from itself.
             prop_assert_eq!(back.to_le_bytes(), made.to_le_bytes());
             prop_assert_eq!(back.sizes(), made.sizes());
@@ -169,7 +172,7 @@ fn external_data_stays_below_the_model_and_inside_its_file() {
 
 fn weights(sizes: &[usize]) -> ModelProto {
     let weight = |(at, &size): (usize, &usize)| {
-        tensor::encode(&format!("w{at}"), &Tensor::vector((0..size).map(|v| v as f32).collect()))
+        tensor::encode(Some(&format!("w{at}")), &Tensor::vector((0..size).map(|v| v as f32).collect()))
     };
     let initializer = sizes.iter().enumerate().map(weight).collect();
     let graph = Some(GraphProto { initializer, ..GraphProto::default() });

@@ -1,0 +1,344 @@
+//! A graph as a model file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use indexmap::IndexMap;
+use prost::Message;
+
+use super::names::Names;
+use super::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
+use super::proto::type_proto::{Tensor as TensorTypeProto, Value as TypeValue};
+use super::proto::{
+    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
+    ValueInfoProto,
+};
+use super::{OnnxError, attr, emit, tensor};
+use crate::diag::{Diagnostics, WithPlaces};
+use crate::ir::{Graph, Kind, Node, ValueId};
+use crate::ops::{
+    BRAINCHIP, Bound, Call, LowerCx, Lowered, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
+};
+use crate::tensor::{Dim, Tensor, TensorType};
+
+/// The IR version of emitted files (spec §1).
+const IR_VERSION: i64 = 11;
+/// The opset of the hardware domain.
+const BRAINCHIP_OPSET: i64 = 1;
+
+/// Writes the graph to `path` as ONNX: IR version 11, opset 21, one function for each hardware
+/// op_type in use. Above 2 GiB the weights go to `<file name>.data` beside it. The same graph
+/// gives the same bytes.
+///
+/// # Errors
+/// Every node that has no ONNX form; what the file system says.
+pub fn export(path: &Path, graph: &Graph, registry: &Registry) -> Result<(), Diagnostics> {
+    let model = model(graph, registry)?;
+    emit::write(path, model).map_err(|error| WithPlaces::new(error).into())
+}
+
+/// The bytes that [`export`] writes for a model below 2 GiB.
+pub fn encode(graph: &Graph, registry: &Registry) -> Result<Vec<u8>, Diagnostics> {
+    Ok(model(graph, registry)?.encode_to_vec())
+}
+
+fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> {
+    let mut lowered = lower(graph, registry)?;
+    let mut writer = Writer::new(graph).map_err(WithPlaces::new)?;
+    let locals: Vec<Locals> = lowered.groups.iter().map(|group| writer.locals(group)).collect();
+    for (group, locals) in lowered.groups.iter().zip(&locals) {
+        writer.group(group, locals);
+    }
+    writer.outputs(&mut lowered.node_names);
+
+    let functions: Vec<FunctionProto> = lowered
+        .functions
+        .iter()
+        .map(|(op_type, (bound, function))| function_proto(&function(op_type, *bound)))
+        .collect();
+    let hardware = writer.proto.node.iter().any(|node| node.domain.as_deref() == Some(BRAINCHIP));
+    Ok(ModelProto {
+        ir_version: Some(IR_VERSION),
+        producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
+        opset_import: imports(hardware),
+        graph: Some(writer.proto),
+        functions,
+        ..ModelProto::default()
+    })
+}
+
+/// A node of the graph as ONNX nodes, which call values by the names in the graph.
+struct Group<'g> {
+    node: &'g Node,
+    results: Vec<ValueId>,
+    nodes: Vec<OnnxNode>,
+    initializers: Vec<(String, Tensor)>,
+}
+
+/// What makes the function of each op_type, in the order of first use.
+type Functions = IndexMap<String, (Bound, fn(&str, Bound) -> OnnxFunction)>;
+
+struct LoweredGraph<'g> {
+    groups: Vec<Group<'g>>,
+    functions: Functions,
+    node_names: Names,
+}
+
+fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, Diagnostics> {
+    let mut lowered =
+        LoweredGraph { groups: Vec::new(), functions: Functions::new(), node_names: Names::default() };
+    let mut diagnostics = Diagnostics::default();
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else { continue };
+        let mut make = || -> Result<(), OpError> {
+            let schema = &registry.get(op)?.schema;
+            let operand_types: Vec<Option<TensorType>> =
+                node.operands.iter().map(|value| value.map(|value| graph.ty(value).clone())).collect();
+            let operand_names: Vec<String> = node
+                .operands
+                .iter()
+                .map(|value| value.map(|value| graph.value(value).name.to_string()).unwrap_or_default())
+                .collect();
+            let constants: Vec<Option<&Tensor>> =
+                node.operands.iter().map(|value| graph.constant((*value)?).map(|tensor| &**tensor)).collect();
+            let result_names: Vec<String> = node.results.iter().map(|value| value.name.to_string()).collect();
+            let result_types: Vec<TensorType> = node.results.iter().map(|value| value.ty.clone()).collect();
+            let name = lowered.node_names.fresh(&node.name);
+            let call = Call { schema, attrs, operands: &operand_types };
+            let mut cx = LowerCx::new(call, &name, &operand_names, &result_names, &result_types, &constants);
+            let mut nodes = match registry.get(op)?.operator.lower(&mut cx)? {
+                Lowered::Nodes(nodes) => nodes,
+                Lowered::Layer { node, bound, function } => {
+                    let known = lowered.functions.entry(node.op_type.clone()).or_insert((bound, function));
+                    known.0 = known.0.max(bound);
+                    vec![node]
+                }
+            };
+            let initializers = cx.into_initializers();
+            let mut named = false;
+            for node in &mut nodes {
+                if node.name != name || named {
+                    let wish = if node.name.is_empty() { &name } else { &node.name };
+                    node.name = lowered.node_names.fresh(wish);
+                }
+                named |= node.name == name;
+            }
+            let results = (0..node.results.len() as u32).map(|result| ValueId { node: id, result }).collect();
+            lowered.groups.push(Group { node, results, nodes, initializers });
+            Ok(())
+        };
+        if let Err(error) = make() {
+            diagnostics.push(WithPlaces::new(error).at_loc(&node.loc, ""));
+        }
+    }
+    diagnostics.into_result()?;
+    Ok(lowered)
+}
+
+/// Final names of what only one group knows: its initializers and inner values.
+type Locals = BTreeMap<String, String>;
+
+/// Fills the graph and sees to it that every name in it is unique. Where wishes collide, graph
+/// outputs come first, then inputs, results, initializers that a layer names, and constants.
+struct Writer<'g> {
+    graph: &'g Graph,
+    proto: GraphProto,
+    names: Names,
+    values: BTreeMap<ValueId, String>,
+    /// By final name.
+    initializers: BTreeMap<String, Tensor>,
+    written: BTreeSet<String>,
+    /// Graph outputs that need a node of their own: operands, constants, second names.
+    copies: Vec<(ValueId, String)>,
+}
+
+impl<'g> Writer<'g> {
+    fn new(graph: &'g Graph) -> Result<Self, OnnxError> {
+        let name = if graph.name.is_empty() { "network" } else { &graph.name };
+        let mut writer = Self {
+            graph,
+            proto: GraphProto { name: Some(name.to_owned()), ..GraphProto::default() },
+            names: Names::default(),
+            values: BTreeMap::new(),
+            initializers: BTreeMap::new(),
+            written: BTreeSet::new(),
+            copies: Vec::new(),
+        };
+        for output in graph.outputs() {
+            let name = output.name.to_string();
+            if !writer.names.take(&name) {
+                return Err(OnnxError::Duplicate { name });
+            }
+            let kind = &graph.node(output.value.node).kind;
+            let is_input = *kind == Kind::Input && graph.value(output.value).name == output.name;
+            let is_result = matches!(kind, Kind::Op { .. });
+            if (is_input || is_result) && !writer.values.contains_key(&output.value) {
+                writer.values.insert(output.value, name.clone());
+            } else {
+                writer.copies.push((output.value, name.clone()));
+            }
+            writer.proto.output.push(value_info(&name, graph.ty(output.value)));
+        }
+        for input in graph.inputs() {
+            let name = graph.value(input).name.to_string();
+            if !writer.values.contains_key(&input) {
+                if !writer.names.take(&name) {
+                    return Err(OnnxError::InputIsOutput { name });
+                }
+                writer.values.insert(input, name.clone());
+            }
+            writer.proto.input.push(value_info(&name, graph.ty(input)));
+        }
+        for id in graph.order() {
+            let node = graph.node(id);
+            if !matches!(node.kind, Kind::Op { .. }) {
+                continue;
+            }
+            for (result, value) in (0..).zip(&node.results) {
+                let id = ValueId { node: id, result };
+                if !writer.values.contains_key(&id) {
+                    let name = writer.names.fresh(&value.name);
+                    writer.proto.value_info.push(value_info(&name, &value.ty));
+                    writer.values.insert(id, name);
+                }
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Names the initializers and inner values of a group.
+    fn locals(&mut self, group: &Group) -> Locals {
+        let mut locals = Locals::new();
+        for (wish, tensor) in &group.initializers {
+            let name = if self.initializers.get(wish) == Some(tensor) {
+                wish.clone()
+            } else {
+                self.names.fresh(wish)
+            };
+            self.initializers.insert(name.clone(), tensor.clone());
+            locals.insert(wish.clone(), name);
+        }
+        for output in group.nodes.iter().flat_map(|node| &node.outputs).filter(|name| !name.is_empty()) {
+            if !group.node.results.iter().any(|value| *value.name == **output) {
+                locals.insert(output.clone(), self.names.fresh(output));
+            }
+        }
+        locals
+    }
+
+    fn group(&mut self, group: &Group, locals: &Locals) {
+        let mut named: BTreeMap<&str, ValueId> = BTreeMap::new();
+        for &value in group.node.operands.iter().flatten().chain(&group.results) {
+            named.insert(&self.graph.value(value).name, value);
+        }
+        for node in &group.nodes {
+            let mut rename = |name: &String| match (locals.get(name), named.get(name.as_str())) {
+                (Some(local), _) => self.use_initializer(local),
+                (None, Some(&value)) => self.use_value(value),
+                // Absent; an operator makes up no other names.
+                (None, None) => String::new(),
+            };
+            let inputs = node.inputs.iter().map(&mut rename).collect();
+            let outputs = node.outputs.iter().map(&mut rename).collect();
+            self.proto.node.push(node_proto(node, inputs, outputs));
+        }
+    }
+
+    /// Adds the nodes of the outputs that need one.
+    fn outputs(&mut self, node_names: &mut Names) {
+        for (value, name) in std::mem::take(&mut self.copies) {
+            let from = self.use_value(value);
+            let mut node = OnnxNode::new("Identity", &[], &[]);
+            node.name = node_names.fresh(&name);
+            self.proto.node.push(node_proto(&node, vec![from], vec![name]));
+        }
+    }
+
+    /// The final name of a value; writes it if it is a constant that is not written yet.
+    fn use_value(&mut self, value: ValueId) -> String {
+        if let Some(name) = self.values.get(&value) {
+            return name.clone();
+        }
+        // Inputs and results have their names, and operands come before their readers.
+        let Some(tensor) = self.graph.constant(value) else { return String::new() };
+        let wish = &self.graph.value(value).name;
+        let name = if self.initializers.get(&**wish) == Some(tensor) {
+            wish.to_string()
+        } else {
+            self.names.fresh(wish)
+        };
+        self.initializers.insert(name.clone(), (**tensor).clone());
+        self.values.insert(value, name.clone());
+        self.use_initializer(&name)
+    }
+
+    /// Writes the initializer of that final name, if it is one and not written yet.
+    fn use_initializer(&mut self, name: &str) -> String {
+        if let Some(tensor) = self.initializers.get(name)
+            && self.written.insert(name.to_owned())
+        {
+            self.proto.initializer.push(tensor::encode(Some(name), tensor));
+        }
+        name.to_owned()
+    }
+}
+
+fn node_proto(node: &OnnxNode, input: Vec<String>, output: Vec<String>) -> NodeProto {
+    NodeProto {
+        input,
+        output,
+        name: Some(node.name.clone()).filter(|name| !name.is_empty()),
+        op_type: Some(node.op_type.clone()),
+        domain: Some(node.domain.clone()).filter(|domain| !domain.is_empty()),
+        attribute: node.attrs.iter().map(|(name, value)| attr::encode(name, value)).collect(),
+        ..NodeProto::default()
+    }
+}
+
+fn function_proto(function: &OnnxFunction) -> FunctionProto {
+    let hardware = function.nodes.iter().any(|node| node.domain == BRAINCHIP);
+    let node = |node: &OnnxNode| node_proto(node, node.inputs.clone(), node.outputs.clone());
+    FunctionProto {
+        domain: Some(function.domain.clone()),
+        name: Some(function.name.clone()),
+        input: function.inputs.clone(),
+        output: function.outputs.clone(),
+        attribute: function.attrs.clone(),
+        node: function.nodes.iter().map(node).collect(),
+        opset_import: imports(hardware),
+        ..FunctionProto::default()
+    }
+}
+
+fn imports(hardware: bool) -> Vec<OperatorSetIdProto> {
+    let import = |domain: &str, version| OperatorSetIdProto {
+        domain: Some(domain.to_owned()),
+        version: Some(version),
+    };
+    let mut imports = vec![import("", ONNX_OPSET)];
+    if hardware {
+        imports.push(import(BRAINCHIP, BRAINCHIP_OPSET));
+    }
+    imports
+}
+
+fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
+    let dim = |dim: &Dim| Dimension {
+        value: Some(match dim {
+            // Sizes of tensors in memory fit.
+            Dim::Fixed(size) => DimValue::DimValue(*size as i64),
+            Dim::Symbol(name) => DimValue::DimParam(name.to_string()),
+        }),
+        ..Dimension::default()
+    };
+    let tensor = TensorTypeProto {
+        elem_type: Some(tensor::data_type(ty.storage())),
+        shape: Some(TensorShapeProto { dim: ty.shape.iter().map(dim).collect() }),
+    };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { value: Some(TypeValue::TensorType(tensor)), ..TypeProto::default() }),
+        ..ValueInfoProto::default()
+    }
+}
