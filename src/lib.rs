@@ -6,6 +6,7 @@
 pub mod diag;
 pub mod interp;
 pub mod ir;
+pub mod kernels;
 pub mod onnx;
 pub mod ops;
 pub mod tensor;

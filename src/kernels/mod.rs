@@ -1,0 +1,58 @@
+//! Convolution, matrix product and pooling on plain slices.
+//!
+//! Layouts are row-major: activations `[batch, channels, height, width]`, weights
+//! `[filters, channels / group, kernel rows, kernel columns]`. Every kernel exists twice: in
+//! [`mod@reference`], written to be obviously right, and here, written to be fast; property tests
+//! hold the two equal bit by bit. Guarantees of both:
+//!
+//! * Every slice length is checked against the geometry, and every size for overflow: a call with
+//!   any arguments returns `Ok` or an [`Error`], and never panics.
+//! * A float product has one summation order: `acc = fma(a_k, b_k, acc)` with `k` ascending (channel,
+//!   then kernel row, then kernel column) from `acc = +0`, positions in the padding taking part as
+//!   `+0`, the bias added last by one rounded addition. Vectors and threads run across outputs, never
+//!   across `k`. So the result is the same on every CPU and for any number of threads, NaNs included:
+//!   there is one NaN that comes out.
+//! * An integer product is summed modulo the accumulator's range; the caller has bounded the sum
+//!   (see [`Accumulator`]).
+//!
+//! Work is spread over rayon's current thread pool.
+
+mod geometry;
+mod number;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use geometry::{Conv2d, Pool2d};
+pub use number::{Accumulator, Byte, Float, Ordered};
+pub use reference::{
+    avg_pool, conv2d, conv2d_integer, dense, dense_integer, global_average, global_sum, matmul, max_pool,
+};
+
+/// Why a kernel could not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the sizes describe no output")]
+    Geometry,
+    #[error("{operand} has {found} elements, the sizes call for {expected}")]
+    Length { operand: &'static str, expected: usize, found: usize },
+    #[error("no memory for {elements} elements")]
+    Memory { elements: usize },
+}
+
+/// Checks that `found` is what the geometry calls for.
+fn check_length(operand: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { operand, expected, found }) }
+}
+
+fn check_optional<T>(operand: &'static str, expected: usize, found: Option<&[T]>) -> Result<(), Error> {
+    found.map_or(Ok(()), |slice| check_length(operand, expected, slice.len()))
+}
+
+/// `elements` default values, or [`Error::Memory`].
+fn buffer<T: Copy + Default>(elements: usize) -> Result<Vec<T>, Error> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(elements).map_err(|_| Error::Memory { elements })?;
+    buffer.resize(elements, T::default());
+    Ok(buffer)
+}
