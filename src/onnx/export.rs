@@ -236,8 +236,8 @@ impl<'g> Writer<'g> {
             let mut rename = |name: &String| match (locals.get(name), named.get(name.as_str())) {
                 (Some(local), _) => self.use_initializer(local),
                 (None, Some(&value)) => self.use_value(value),
-                // Absent; an operator makes up no other names.
-                (None, None) => String::new(),
+                // Absent.
+                (None, None) => name.clone(),
             };
             let inputs = node.inputs.iter().map(&mut rename).collect();
             let outputs = node.outputs.iter().map(&mut rename).collect();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::OnnxError;
-use super::proto::{ModelProto, StringStringEntryProto};
+use super::proto::{GraphProto, ModelProto, StringStringEntryProto};
 
 /// A decoded model. Raw weights are slices of the file's bytes.
 #[derive(Clone, Debug)]
@@ -32,13 +32,16 @@ impl ModelFile {
 
     /// Decodes the bytes of a model called `name`.
     pub fn decode(name: &str, bytes: Bytes, external: ExternalData) -> Result<Self, OnnxError> {
-        let fault = |cause: String| OnnxError::Decode { path: name.to_owned(), cause };
-        let model = ModelProto::decode(bytes).map_err(|error| fault(error.to_string()))?;
-        // Protobuf has no magic number, and no bytes at all are an empty message.
-        if model.graph.is_none() {
-            return Err(fault("it has no graph".into()));
-        }
+        let model = ModelProto::decode(bytes)
+            .map_err(|error| OnnxError::Decode { path: name.to_owned(), cause: error.to_string() })?;
         Ok(Self { name: name.into(), model, external })
+    }
+
+    /// The network. Protobuf has no magic number, and no bytes at all are an empty message: that
+    /// there is one is what tells a model from another file.
+    pub fn graph(&self) -> Result<&GraphProto, OnnxError> {
+        let missing = || OnnxError::Decode { path: self.name.to_string(), cause: "it has no graph".into() };
+        self.model.graph.as_ref().ok_or_else(missing)
     }
 }
 

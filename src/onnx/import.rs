@@ -29,6 +29,7 @@ pub fn import(path: &Path, registry: &Registry) -> Result<Graph, Diagnostics> {
 
 pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph, Diagnostics> {
     let model = &file.model;
+    let graph = file.graph().map_err(WithPlaces::new)?;
     let found = model.ir_version.unwrap_or_default();
     if !(3..=NEWEST_IR).contains(&found) {
         return Err(WithPlaces::new(OnnxError::IrVersion { file: file.name.to_string(), found }).into());
@@ -37,11 +38,12 @@ pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph
     if let Some(&found) = opsets.get("").filter(|found| !(OLDEST_OPSET..=NEWEST_OPSET).contains(*found)) {
         return Err(WithPlaces::new(OnnxError::Opset { file: file.name.to_string(), found }).into());
     }
-    let empty = GraphProto::default();
-    // A `ModelFile` has a graph.
-    let graph = model.graph.as_ref().unwrap_or(&empty);
-    let at_node = |error: OnnxError, node: &str| WithPlaces::new(error).at(place(file, node), "");
-    let nodes = flatten(graph, &model.functions, &opsets).map_err(|(error, node)| at_node(error, &node))?;
+    let at = |error: OnnxError, node: Option<&str>| match node {
+        Some(node) => WithPlaces::new(error).at(place(file, node), ""),
+        None => WithPlaces::new(error),
+    };
+    let nodes =
+        flatten(graph, &model.functions, &opsets).map_err(|(error, node)| at(error, node.as_deref()))?;
 
     let mut importer = Importer::new(file, registry, graph);
     let inputs = importer.inputs(graph);
@@ -58,11 +60,9 @@ pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph
             }
         }
         Err(faults) => {
-            for (error, at) in faults {
-                match at.and_then(|at| nodes.get(at)) {
-                    Some(node) => importer.diagnostics.push(at_node(error, &node.name)),
-                    None => importer.fault(error),
-                }
+            for (error, node) in faults {
+                let name = node.and_then(|node| nodes.get(node)).map(|node| node.name.as_str());
+                importer.diagnostics.push(at(error, name));
             }
         }
     }

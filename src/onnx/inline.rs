@@ -63,23 +63,21 @@ fn plain_domain(domain: Option<&str>) -> &str {
 }
 
 /// The nodes of `graph`. Functions of the hardware domain stay calls: they are known by name.
-///
-/// # Errors
-/// A fault and the name of the node that it is at.
 pub fn flatten<'m>(
     graph: &'m GraphProto,
     functions: &'m [FunctionProto],
     opsets: &Opsets<'m>,
-) -> Result<Vec<FlatNode<'m>>, (OnnxError, String)> {
-    let functions = functions
-        .iter()
-        .map(|function| {
-            let domain = plain_domain(function.domain.as_deref());
-            let (name, overload) = (function.name.as_deref(), function.overload.as_deref());
-            ((domain, name.unwrap_or_default(), overload.unwrap_or_default()), function)
-        })
-        .filter(|((domain, ..), _)| *domain != BRAINCHIP)
-        .collect();
+) -> Faulty<Vec<FlatNode<'m>>> {
+    let mut known = BTreeMap::new();
+    for function in functions {
+        let domain = plain_domain(function.domain.as_deref());
+        let name = function.name.as_deref().unwrap_or_default();
+        let key = (domain, name, function.overload.as_deref().unwrap_or_default());
+        if domain != BRAINCHIP && known.insert(key, function).is_some() {
+            let function = format!("{domain}.{name}");
+            return Err((OnnxError::Function { function, problem: "is defined twice" }, None));
+        }
+    }
     let values = graph.node.iter().flat_map(|node| node.input.iter().chain(&node.output));
     let others = graph.input.iter().chain(&graph.output).filter_map(|value| value.name.as_ref());
     let taken = values.chain(others).chain(graph.initializer.iter().filter_map(|t| t.name.as_ref()));
@@ -87,7 +85,7 @@ pub fn flatten<'m>(
     taken.for_each(|name| {
         names.take(name);
     });
-    let mut inliner = Inliner { functions, names, added: 0, nodes: Vec::new() };
+    let mut inliner = Inliner { functions: known, names, added: 0, nodes: Vec::new() };
     inliner.body(&graph.node, &mut Scope::top(opsets), 0)?;
     Ok(inliner.nodes)
 }
@@ -125,7 +123,8 @@ impl<'s, 'm> Scope<'s, 'm> {
     }
 }
 
-type Faulty<T> = Result<T, (OnnxError, String)>;
+/// `Err`: a fault and the name of the node that it is at.
+pub type Faulty<T> = Result<T, (OnnxError, Option<String>)>;
 
 impl<'m> Inliner<'m> {
     fn body(&mut self, nodes: &'m [NodeProto], scope: &mut Scope<'_, 'm>, depth: usize) -> Faulty<()> {
@@ -151,7 +150,7 @@ impl<'m> Inliner<'m> {
             (Some(own), Some(call)) => format!("{}/{own}", call.name),
             (None, _) => first_output().unwrap_or_default(),
         };
-        let at = |error| (error, name.clone());
+        let at = |error| (error, Some(name.clone()));
         if scope.call.is_some() {
             self.added += name.len() + inputs.iter().chain(&outputs).map(String::len).sum::<usize>();
         }
@@ -180,10 +179,10 @@ impl<'m> Inliner<'m> {
         caller: &Opsets<'m>,
         depth: usize,
     ) -> Faulty<()> {
-        let fault = |error| (error, node.name.clone());
+        let fault = |error| (error, Some(node.name.clone()));
         let broken = |problem| {
             let function = format!("{}.{}", node.domain, node.op_type);
-            (OnnxError::Function { function, problem }, node.name.clone())
+            fault(OnnxError::Function { function, problem })
         };
         if depth == DEEPEST {
             return Err(broken("calls functions more than 64 deep, or itself"));

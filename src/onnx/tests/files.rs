@@ -46,7 +46,8 @@ fn decoding_and_encoding_a_file_gives_its_bytes() {
 #[test]
 fn truncated_and_empty_files_are_refused() {
     for bytes in [&FILES[0][..0], &FILES[0][..200], b"\x89PNG\r\n\x1a\n"] {
-        assert_eq!(decode(bytes).unwrap_err().code(), "Q0402");
+        let error = decode(bytes).and_then(|file| file.graph().cloned()).unwrap_err();
+        assert_eq!(error.code(), "Q0402");
     }
 }
 

@@ -294,6 +294,8 @@ fn functions_without_end_are_refused() {
         .collect();
     assert_eq!(code(m.clone()), "Q0422");
     m.functions = vec![function("f0", &[], &["b"], Vec::new())];
+    assert_eq!(code(m.clone()), "Q0422");
+    m.functions = vec![function("f0", &["a"], &["b"], Vec::new()); 2];
     assert_eq!(code(m), "Q0422");
 }
 
