@@ -2,7 +2,8 @@
 
 use super::{OpError, Schema};
 use crate::ir::{Attr, Attrs};
-use crate::tensor::{DType, Element, Tensor, TensorType};
+use crate::kernels;
+use crate::tensor::{Array, DType, Dim, Element, Grid, Tensor, TensorType};
 
 /// Schema, attributes (complete) and operand types of a node.
 #[derive(Clone, Copy)]
@@ -24,8 +25,7 @@ impl<'a> Call<'a> {
     }
 
     fn missing(&self, position: usize) -> OpError {
-        let operand = self.schema.operands.get(position).map_or("?", |spec| &spec.name).to_owned();
-        OpError::MissingOperand { op: self.op(), operand }
+        OpError::MissingOperand { op: self.op(), operand: self.schema.operand_name(position) }
     }
 
     pub fn op(&self) -> String {
@@ -84,6 +84,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// What a kernel gave.
+    pub fn kernel<T>(&self, result: Result<T, kernels::Error>) -> Result<T, OpError> {
+        result.map_err(|error| self.unsupported(format!("an evaluation where {error}")))
+    }
+
     /// A numbered constraint that does not hold.
     pub fn broken(&self, label: &'static str, message: impl Into<String>) -> OpError {
         OpError::Constraint { op: self.op(), label, message: message.into() }
@@ -101,6 +106,73 @@ impl<'a> Call<'a> {
 
     pub fn unsupported(&self, what: impl Into<String>) -> OpError {
         OpError::Unsupported { op: self.op(), what: what.into(), way_out: None }
+    }
+
+    /// The storage that all present operands share: plain, and one of `allowed`.
+    pub fn same_plain(&self, label: &'static str, allowed: &[DType]) -> Result<DType, OpError> {
+        let mut types = self.operands.iter().enumerate().filter_map(|(i, ty)| Some((i, ty.as_ref()?)));
+        let (_, first) = types.next().ok_or_else(|| self.missing(0))?;
+        let storage = first.storage();
+        let names = |position| self.schema.operand_name(position);
+        self.require(label, first.grid == Grid::Plain(storage) && allowed.contains(&storage), || {
+            let allowed: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
+            let quantized = if first.grid.affine().is_some() { "quantized " } else { "" };
+            format!("{} is stored plainly as {}, found {quantized}{storage}", names(0), allowed.join(", "))
+        })?;
+        for (position, ty) in types {
+            self.require(label, ty.grid == first.grid, || {
+                format!("{} is stored as {} is, {storage}, found {}", names(position), names(0), ty.storage())
+            })?;
+        }
+        Ok(storage)
+    }
+
+    /// A size that the operator computes with.
+    pub fn known(&self, dim: &Dim) -> Result<usize, OpError> {
+        dim.fixed().ok_or_else(|| unknown_size(self.op(), dim))
+    }
+
+    /// An axis given by the attribute `name`: `0 <= axis < end`.
+    pub fn axis(&self, label: &'static str, name: &str, end: usize) -> Result<usize, OpError> {
+        self.axis_in(label, self.int(name)?, end)
+    }
+
+    /// The axes given by the attribute `name`, each `0 <= axis < end` and in ascending order.
+    pub fn axes(&self, label: &'static str, name: &str, end: usize) -> Result<Vec<usize>, OpError> {
+        let ints = self.ints(name)?;
+        let axes: Vec<usize> = ints.iter().map(|&v| self.axis_in(label, v, end)).collect::<Result<_, _>>()?;
+        self.require(label, axes.is_sorted_by(|a, b| a < b), || format!("`{name}` ascends, found {ints:?}"))?;
+        Ok(axes)
+    }
+
+    fn axis_in(&self, label: &'static str, axis: i64, end: usize) -> Result<usize, OpError> {
+        match usize::try_from(axis) {
+            Ok(at) if at < end => Ok(at),
+            _ => Err(self.broken(label, format!("0 <= axis < {end}, found {axis}"))),
+        }
+    }
+
+    /// Number of elements of a result, if memory can address them.
+    pub fn count(&self, sizes: &[usize]) -> Result<usize, OpError> {
+        let count = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        count
+            .filter(|&count| count <= isize::MAX as usize / 8)
+            .ok_or_else(|| self.unsupported(format!("a result of sizes {sizes:?}")))
+    }
+
+    /// The single result of an evaluation.
+    pub fn result<T: Element>(&self, sizes: &[usize], elements: Vec<T>) -> Result<Vec<Tensor>, OpError> {
+        let tensor = Tensor::new(sizes, elements);
+        Ok(vec![tensor.ok_or_else(|| self.unsupported(format!("a result of sizes {sizes:?}")))?])
+    }
+}
+
+/// What to say where a symbolic size would have to be computed with.
+pub(super) fn unknown_size(op: String, dim: &Dim) -> OpError {
+    OpError::Unsupported {
+        op,
+        what: format!("computing with the unknown size `{dim}`"),
+        way_out: Some("give every size of the input: --input-shape NAME=1,3,224,224".to_owned()),
     }
 }
 
@@ -123,15 +195,24 @@ impl<'a> Inputs<'a> {
         self.tensors.get(position)?.as_ref()
     }
 
+    /// The array of an operand that must be stored as `T`.
+    pub fn array<T: Element>(&self, position: usize) -> Result<&'a Array<T>, OpError> {
+        let tensor = self.get(position)?;
+        T::of(tensor).ok_or_else(|| self.stored_otherwise::<T>(position, tensor))
+    }
+
     /// The elements of an operand that must be stored as `T`.
     pub fn elements<T: Element>(&self, position: usize) -> Result<&'a [T], OpError> {
         let tensor = self.get(position)?;
-        tensor.elements().ok_or_else(|| {
-            self.call.unsupported(format!(
-                "operand {position} stored as {}, not {}",
-                tensor.dtype(),
-                T::DTYPE
-            ))
-        })
+        tensor.elements().ok_or_else(|| self.stored_otherwise::<T>(position, tensor))
+    }
+
+    /// The elements of an optional operand that must be stored as `T`.
+    pub fn opt_elements<T: Element>(&self, position: usize) -> Result<Option<&'a [T]>, OpError> {
+        self.opt(position).map(|_| self.elements(position)).transpose()
+    }
+
+    fn stored_otherwise<T: Element>(&self, position: usize, tensor: &Tensor) -> OpError {
+        self.call.unsupported(format!("operand {position} stored as {}, not {}", tensor.dtype(), T::DTYPE))
     }
 }

@@ -1,26 +1,28 @@
-//! Element-wise operators of one operand: `relu`, `clip`.
+//! Element-wise operators of one operand: `relu`, `clip`, `sigmoid`, `sqrt`.
 
+use super::number::Real;
 use super::{
-    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
-    for_float,
+    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize,
+    Schema, for_float,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{DType, Element, Grid, Tensor, TensorType};
+use crate::kernels::Float;
+use crate::tensor::{DType, Element, Tensor, TensorType};
 
-/// The result type of an operator that keeps shape and plain float storage.
-fn same_float(call: &Call) -> Result<Vec<TensorType>, OpError> {
-    let ty = call.ty(0)?;
-    call.require("C1", matches!(ty.grid, Grid::Plain(DType::F32 | DType::F64)), || {
-        format!("x is plain f32 or f64, found {}", ty.storage())
-    })?;
-    Ok(vec![ty.clone()])
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(Relu), Box::new(Clip), Box::new(Sigmoid), Box::new(Sqrt)]
+}
+
+/// The result type of an operator that keeps shape and storage.
+fn same(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
+    call.same_plain("C1", allowed)?;
+    Ok(vec![call.ty(0)?.clone()])
 }
 
 /// Applies `f` to every element; the result has the operand's sizes.
 fn map<T: Element>(inputs: &Inputs, f: impl Fn(T) -> T) -> Result<Vec<Tensor>, OpError> {
     let elements = inputs.elements::<T>(0)?.iter().map(|&v| f(v)).collect();
-    // One element out for each in, so the sizes fit.
-    Ok(Tensor::new(inputs.get(0)?.sizes(), elements).into_iter().collect())
+    inputs.call.result(inputs.get(0)?.sizes(), elements)
 }
 
 pub struct Relu;
@@ -30,17 +32,27 @@ impl Operator for Relu {
         Schema::new(
             "relu",
             "`y = max(x, 0)` for each element; NaN stays NaN.\n\n\
-             * C1: x is plain f32 or f64.",
+             * C1: x is plain f32, f64, i8, i16, i32 or i64.",
         )
         .operand("x")
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        same_float(call)
+        same(call, &[DType::F32, DType::F64, DType::I8, DType::I16, DType::I32, DType::I64])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => map::<T>(inputs, |v| if v < 0.0 { 0.0 } else { v }))
+        /// The default of every number type is its zero.
+        fn relu<T: Element>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+            map::<T>(inputs, |v| if v < T::default() { T::default() } else { v })
+        }
+        match inputs.get(0)?.dtype() {
+            DType::I8 => relu::<i8>(inputs),
+            DType::I16 => relu::<i16>(inputs),
+            DType::I32 => relu::<i32>(inputs),
+            DType::I64 => relu::<i64>(inputs),
+            other => for_float!(inputs.call, other, T => relu::<T>(inputs)),
+        }
     }
 
     fn quantize(&self) -> Quantize {
@@ -65,7 +77,11 @@ impl Operator for Relu {
 
     fn examples(&self) -> Vec<Example> {
         let x = Tensor::new(&[1, 2, 1, 2], vec![-1.5f32, 0.0, 2.0, -0.0]);
-        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
+        let integers = Tensor::new(&[3], vec![-128i8, 0, 127]);
+        vec![
+            Example { attrs: Attrs::new(), operands: vec![x] },
+            Example { attrs: Attrs::new(), operands: vec![integers] },
+        ]
     }
 }
 
@@ -87,7 +103,7 @@ impl Operator for Clip {
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let (min, max) = (call.float("min")?, call.float("max")?);
         call.require("C2", min <= max, || format!("min <= max, found {min} and {max}"))?;
-        same_float(call)
+        same(call, FLOATS)
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
@@ -134,17 +150,9 @@ impl Operator for Clip {
             let x = cx.operand(0)?;
             let mut attrs = Attrs::new();
             for (position, name) in [(1, "min"), (2, "max")] {
-                if cx.opt_operand(position).is_none() {
-                    continue;
+                if let Some(bound) = cx.constant_float(position, name)? {
+                    attrs.set(name, bound);
                 }
-                let bound = cx.constant(position).and_then(|tensor| match tensor.elements::<f32>()? {
-                    [bound] => Some(*bound),
-                    _ => None,
-                });
-                let Some(bound) = bound else {
-                    return Err(cx.unsupported(format!("`{name}` that is not a constant f32 scalar")));
-                };
-                attrs.set(name, bound);
             }
             Ok(vec![cx.op("clip", attrs, &[x])?])
         }
@@ -163,5 +171,102 @@ impl Operator for Clip {
             Example { attrs, operands: vec![x.clone()] },
             Example { attrs: Attrs::new().with("min", 0.5), operands: vec![x] },
         ]
+    }
+}
+
+pub struct Sigmoid;
+
+impl Operator for Sigmoid {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "sigmoid",
+            "`y = 1 / (1 + exp(-x))` for each element, every step rounded to the storage type.\n\n\
+             * C1: x is plain f32 or f64.",
+        )
+        .operand("x")
+        .rounding()
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        same(call, FLOATS)
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        for_float!(inputs.call, inputs.get(0)?.dtype(), T => {
+            let one = T::from(1.0f32);
+            map::<T>(inputs, |v| (one / (one + Real::exp(-v))).canonical())
+        })
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("the device has no sigmoid")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Ok(Lowered::Nodes(vec![cx.node("Sigmoid", cx.operand_names.to_vec())]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            Ok(vec![cx.op("sigmoid", Attrs::new(), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Sigmoid".into(), since: 6, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.0, 100.0]);
+        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
+    }
+}
+
+pub struct Sqrt;
+
+impl Operator for Sqrt {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "sqrt",
+            "`y = sqrt(x)` for each element, rounded once; NaN below zero.\n\n\
+             * C1: x is plain f32 or f64.",
+        )
+        .operand("x")
+        .rounding()
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        same(call, FLOATS)
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        for_float!(inputs.call, inputs.get(0)?.dtype(), T => map::<T>(inputs, |v| Real::sqrt(v).canonical()))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("the device has no square root")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Ok(Lowered::Nodes(vec![cx.node("Sqrt", cx.operand_names.to_vec())]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            Ok(vec![cx.op("sqrt", Attrs::new(), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Sqrt".into(), since: 6, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[4], vec![0.0f32, 2.0, 4.0, 1e-10]);
+        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
     }
 }

@@ -21,6 +21,9 @@ pub enum OpError {
     /// A numbered constraint of the operator's documentation does not hold.
     #[error("`{op}` {label}: {message}")]
     Constraint { op: String, label: &'static str, message: String },
+    /// A node of a model breaks the definition of its ONNX operator.
+    #[error("ONNX `{op}`: {message}")]
+    Invalid { op: String, message: String },
     /// Valid, but not something this compiler does.
     #[error("`{op}`: {what} is not supported")]
     Unsupported { op: String, what: String, way_out: Option<String> },
@@ -37,6 +40,7 @@ impl Report for OpError {
             OpError::AttrKind { .. } => "Q0306",
             OpError::Constraint { .. } => "Q0307",
             OpError::Unsupported { .. } => "Q0308",
+            OpError::Invalid { .. } => "Q0309",
         }
     }
 

@@ -6,27 +6,55 @@
 mod build;
 mod call;
 mod error;
+mod number;
 mod onnx_form;
 mod operator;
 mod registry;
 mod schema;
+mod window;
 
+mod arithmetic;
+mod conv;
+mod dense;
 mod elementwise;
+mod norm;
+mod pool;
+mod shape;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use onnx_form::{
     BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode, RefAttr,
+    dtype_to_onnx, onnx_to_dtype,
 };
 pub use operator::{Arithmetic, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer};
 pub use registry::Registry;
 pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema};
 
+use crate::tensor::DType;
+
 /// The operators of this crate, one line a family.
 fn built_in() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(elementwise::Relu), Box::new(elementwise::Clip)]
+    let families = [
+        elementwise::operators,
+        arithmetic::operators,
+        conv::operators,
+        dense::operators,
+        norm::operators,
+        pool::operators,
+        shape::operators,
+    ];
+    families.into_iter().flat_map(|family| family()).collect()
 }
+
+/// The storages of operators that are defined for floats only.
+const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// Runs `$body` with `$T` bound to the float type of `$dtype`; any other storage is an error of
 /// `$call`.

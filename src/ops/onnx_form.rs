@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Builder, Call, OpError};
+use super::{Builder, Call, OpError, call};
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Dim, Tensor, TensorType};
 
 /// Domain of the hardware layers.
 pub const BRAINCHIP: &str = "com.brainchip";
@@ -205,6 +205,18 @@ impl LiftCx<'_> {
         self.builder.op(op, attrs, operands, &self.result_name())
     }
 
+    /// Adds a node on the way to the result: its name carries `suffix`.
+    pub fn step(
+        &mut self,
+        suffix: &str,
+        op: &str,
+        attrs: Attrs,
+        operands: &[ValueId],
+    ) -> Result<ValueId, OpError> {
+        let name = format!("{}_{suffix}", self.result_name());
+        self.builder.op(op, attrs, operands, &name)
+    }
+
     /// Adds a node with one result and possibly absent operands.
     pub fn op_with(
         &mut self,
@@ -229,6 +241,69 @@ impl LiftCx<'_> {
 
     pub fn unsupported(&self, what: impl Into<String>) -> OpError {
         OpError::Unsupported { op: self.node.op_type.clone(), what: what.into(), way_out: None }
+    }
+
+    pub fn invalid(&self, message: impl Into<String>) -> OpError {
+        OpError::Invalid { op: self.node.op_type.clone(), message: message.into() }
+    }
+
+    /// A size that the translation computes with.
+    pub fn known(&self, dim: &Dim) -> Result<usize, OpError> {
+        dim.fixed().ok_or_else(|| call::unknown_size(self.node.op_type.clone(), dim))
+    }
+
+    /// The integers of an operand that must be a constant i64 tensor; `None` if it is absent.
+    pub fn constant_ints(&self, position: usize, name: &str) -> Result<Option<Vec<i64>>, OpError> {
+        if self.opt_operand(position).is_none() {
+            return Ok(None);
+        }
+        match self.constant(position).as_deref().and_then(Tensor::elements::<i64>) {
+            Some(ints) => Ok(Some(ints.to_vec())),
+            None => Err(self.unsupported(format!("`{name}` that is not a constant"))),
+        }
+    }
+
+    /// The value of an operand that must be a constant float scalar and fit f32; `None` if it is
+    /// absent.
+    pub fn constant_float(&self, position: usize, name: &str) -> Result<Option<f32>, OpError> {
+        if self.opt_operand(position).is_none() {
+            return Ok(None);
+        }
+        let tensor = self.constant(position);
+        let narrow = |v: f64| f64::from(v as f32) == v || v.is_nan();
+        let value = tensor.as_deref().and_then(|tensor| match tensor {
+            Tensor::F32(array) if array.len() == 1 => array.first().copied(),
+            Tensor::F64(array) if array.len() == 1 => {
+                array.first().copied().filter(|&v| narrow(v)).map(|v| v as f32)
+            }
+            _ => None,
+        });
+        match value {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.unsupported(format!("`{name}` that is not a constant f32 scalar"))),
+        }
+    }
+
+    /// An axis counted from the end if negative, as one counted from the start: below `end`, for
+    /// a tensor of `rank` axes.
+    pub fn axis(&self, axis: i64, rank: usize, end: usize) -> Result<i64, OpError> {
+        // Ranks are small: they count the entries of a list in memory.
+        let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+        if from_start < 0 || from_start >= end as i64 {
+            return Err(self.invalid(format!("axis {axis} of a tensor of rank {rank}")));
+        }
+        Ok(from_start)
+    }
+
+    /// Axes as [`LiftCx::axis`] has them, in ascending order.
+    pub fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<i64>, OpError> {
+        let mut axes: Vec<i64> =
+            axes.iter().map(|&axis| self.axis(axis, rank, rank)).collect::<Result<_, _>>()?;
+        axes.sort_unstable();
+        if axes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(self.invalid(format!("axes {axes:?} name one axis twice")));
+        }
+        Ok(axes)
     }
 
     fn attr_kind(&self, name: &str, expected: &'static str) -> OpError {
@@ -275,4 +350,30 @@ impl LiftCx<'_> {
             Some(_) => Err(self.attr_kind(name, "list of int")),
         }
     }
+}
+
+/// The storage types with their codes in ONNX (`TensorProto.DataType`).
+const ONNX_TYPES: [(i64, DType); 11] = [
+    (1, DType::F32),
+    (2, DType::U8),
+    (3, DType::I8),
+    (4, DType::U16),
+    (5, DType::I16),
+    (6, DType::I32),
+    (7, DType::I64),
+    (9, DType::Bool),
+    (11, DType::F64),
+    (12, DType::U32),
+    (13, DType::U64),
+];
+
+/// The storage type of an ONNX element type.
+pub fn onnx_to_dtype(code: i64) -> Option<DType> {
+    ONNX_TYPES.iter().find(|(known, _)| *known == code).map(|&(_, dtype)| dtype)
+}
+
+/// The ONNX element type of a storage type.
+pub fn dtype_to_onnx(dtype: DType) -> i64 {
+    // The table has every storage type; 0 is ONNX's "undefined".
+    ONNX_TYPES.iter().find(|(_, known)| *known == dtype).map_or(0, |&(code, _)| code)
 }

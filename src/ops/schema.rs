@@ -129,6 +129,17 @@ impl Schema {
         self.attrs.iter().find(|spec| spec.name == name)
     }
 
+    /// The name of the operand at `position`; those of a variadic operand are numbered.
+    pub fn operand_name(&self, position: usize) -> String {
+        match (self.operands.get(position), self.operands.last()) {
+            (Some(spec), _) if spec.presence != Presence::Variadic => spec.name.to_string(),
+            (_, Some(last)) => {
+                format!("{}[{}]", last.name, position.saturating_sub(self.operands.len() - 1))
+            }
+            (_, None) => position.to_string(),
+        }
+    }
+
     /// Smallest and largest number of operands; `None` for no upper limit.
     pub fn arity(&self) -> (usize, Option<usize>) {
         let least = self.operands.iter().filter(|spec| spec.presence != Presence::Optional).count();

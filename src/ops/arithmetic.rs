@@ -1,0 +1,209 @@
+//! Element-wise operators of two operands: `add`, `sub`, `mul`, `div`, `min`, `max`.
+
+use ndarray::{IxDyn, Zip};
+
+use super::number::Number;
+use super::{
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
+};
+use crate::ir::{Attrs, ValueId};
+use crate::tensor::{DType, Shape, Tensor, TensorType, broadcast};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max]
+        .into_iter()
+        .map(|op| Box::new(op) as Box<dyn Operator>)
+        .collect()
+}
+
+/// One operator each.
+#[derive(Clone, Copy)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Min,
+    Max,
+}
+
+/// What all six have in common.
+macro_rules! doc {
+    ($formula:literal) => {
+        concat!(
+            $formula,
+            "\n\nShapes broadcast as in ONNX: axes are aligned at the end, and a size of 1 stretches.\n\n\
+             * C1: a and b are plain and stored alike, as f32, f64, i32 or i64.\n\
+             * C2: on every axis, sizes (or names of unknown sizes) are equal or one of them is 1."
+        )
+    };
+}
+
+impl Binary {
+    fn onnx(self) -> &'static str {
+        match self {
+            Binary::Add => "Add",
+            Binary::Sub => "Sub",
+            Binary::Mul => "Mul",
+            Binary::Div => "Div",
+            Binary::Min => "Min",
+            Binary::Max => "Max",
+        }
+    }
+
+    fn apply<T: Number>(self, inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+        let (a, b) = (inputs.array::<T>(0)?, inputs.array::<T>(1)?);
+        match self {
+            Binary::Add => zip(inputs, T::add),
+            Binary::Sub => zip(inputs, T::sub),
+            Binary::Mul => zip(inputs, T::mul),
+            Binary::Min => zip(inputs, T::min),
+            Binary::Max => zip(inputs, T::max),
+            Binary::Div => {
+                let defined = a.is_empty() || b.iter().all(|&divisor| T::default().div(divisor).is_some());
+                inputs.call.require("C3", defined, || "b has an integer element 0".to_owned())?;
+                zip(inputs, |x: T, y| x.div(y).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Combines the elements of both operands, broadcast.
+fn zip<T: Number>(inputs: &Inputs, f: impl Fn(T, T) -> T) -> Result<Vec<Tensor>, OpError> {
+    let (a, b) = (inputs.array::<T>(0)?, inputs.array::<T>(1)?);
+    let sizes = broadcast(&Shape::fixed(a.shape()), &Shape::fixed(b.shape()))
+        .and_then(|shape| shape.sizes())
+        .ok_or_else(|| inputs.call.broken("C2", "the shapes broadcast"))?;
+    inputs.call.count(&sizes)?;
+    match (a.broadcast(IxDyn(&sizes)), b.broadcast(IxDyn(&sizes))) {
+        (Some(a), Some(b)) => {
+            Ok(vec![T::wrap(Zip::from(a).and(b).map_collect(|&x, &y| f(x, y)).into_shared())])
+        }
+        _ => Err(inputs.call.unsupported("this broadcast")),
+    }
+}
+
+fn result_shape(call: &Call) -> Result<Shape, OpError> {
+    let (a, b) = (&call.ty(0)?.shape, &call.ty(1)?.shape);
+    broadcast(a, b).ok_or_else(|| call.broken("C2", format!("the shapes broadcast, found {a} and {b}")))
+}
+
+impl Operator for Binary {
+    fn schema(&self) -> Schema {
+        let float_or_integer = |name, doc| Schema::new(name, doc).operand("a").operand("b");
+        match self {
+            Binary::Add => float_or_integer(
+                "add",
+                doc!("`y = a + b` for each element. Floats are rounded once, integers wrap."),
+            )
+            .rounding(),
+            Binary::Sub => float_or_integer(
+                "sub",
+                doc!("`y = a - b` for each element. Floats are rounded once, integers wrap."),
+            )
+            .rounding(),
+            Binary::Mul => float_or_integer(
+                "mul",
+                doc!("`y = a * b` for each element. Floats are rounded once, integers wrap."),
+            )
+            .rounding(),
+            Binary::Div => float_or_integer(
+                "div",
+                concat!(
+                    doc!(
+                        "`y = a / b` for each element. Floats are rounded once; integers are truncated \
+                         toward zero, and the one quotient that does not fit wraps."
+                    ),
+                    "\n* C3 (when it runs): an integer b has no element 0."
+                ),
+            )
+            .rounding(),
+            Binary::Min => {
+                float_or_integer("min", doc!("`y = b < a ? b : a` for each element; NaN if either is NaN."))
+            }
+            Binary::Max => {
+                float_or_integer("max", doc!("`y = b > a ? b : a` for each element; NaN if either is NaN."))
+            }
+        }
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let storage = call.same_plain("C1", &[DType::F32, DType::F64, DType::I32, DType::I64])?;
+        Ok(vec![TensorType::new(storage, result_shape(call)?)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        match inputs.get(0)?.dtype() {
+            DType::F32 => self.apply::<f32>(inputs),
+            DType::F64 => self.apply::<f64>(inputs),
+            DType::I32 => self.apply::<i32>(inputs),
+            DType::I64 => self.apply::<i64>(inputs),
+            other => Err(inputs.call.unsupported(format!("storage {other}"))),
+        }
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No(match self {
+            Binary::Add => "an add runs on the device as QuantizedAdd, of two values that are not constant",
+            Binary::Sub | Binary::Mul | Binary::Div => {
+                "runs on the device only as part of a layer: folded into its weights"
+            }
+            Binary::Min | Binary::Max => "runs on the device only as part of a layer: as its clipping",
+        })
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Ok(Lowered::Nodes(vec![cx.node(self.onnx(), cx.operand_names.to_vec())]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        let lift =
+            |op_type: &'static str, since, lift| Lift { domain: "", op_type: op_type.into(), since, lift };
+        match self {
+            // Before opset 7 the broadcast was an attribute; before 8, variadic operators did not
+            // broadcast.
+            Binary::Add => vec![lift("Add", 7, lift_two), lift("Sum", 8, lift_many)],
+            Binary::Min | Binary::Max => vec![lift(self.onnx(), 8, lift_many)],
+            Binary::Sub | Binary::Mul | Binary::Div => vec![lift(self.onnx(), 7, lift_two)],
+        }
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let a = Tensor::new(&[2, 3], vec![1.5f32, -2.0, 3.0, 0.0, 7.0, -6.5]);
+        let b = Tensor::new(&[3], vec![2.0f32, -0.5, 4.0]);
+        let (column, row) = (Tensor::new(&[2, 1], vec![-7i32, i32::MAX]), Tensor::new(&[2], vec![2i32, -3]));
+        vec![
+            Example { attrs: Attrs::new(), operands: vec![a, b] },
+            Example { attrs: Attrs::new(), operands: vec![column, row] },
+        ]
+    }
+}
+
+fn name_of(op_type: &str) -> String {
+    if op_type == "Sum" { "add".to_owned() } else { op_type.to_lowercase() }
+}
+
+fn lift_two(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (a, b) = (cx.operand(0)?, cx.operand(1)?);
+    Ok(vec![cx.op(&name_of(&cx.node.op_type), Attrs::new(), &[a, b])?])
+}
+
+/// `f(x0, x1, …, xn) = f(f(f(x0, x1), …), xn)`.
+fn lift_many(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let op = name_of(&cx.node.op_type);
+    let count = cx.node.inputs.len();
+    let mut y = cx.operand(0)?;
+    if count == 1 {
+        return Ok(vec![cx.op("identity", Attrs::new(), &[y])?]);
+    }
+    for position in 1..count - 1 {
+        let x = cx.operand(position)?;
+        y = cx.step(&position.to_string(), &op, Attrs::new(), &[y, x])?;
+    }
+    let last = cx.operand(count - 1)?;
+    Ok(vec![cx.op(&op, Attrs::new(), &[y, last])?])
+}

@@ -1,0 +1,455 @@
+//! Operators that give the same elements another shape: `flatten`, `reshape`, `squeeze`,
+//! `unsqueeze`. Any grid passes through whose axis, if it has one, is still there afterwards.
+
+use std::sync::Arc;
+
+use super::{
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
+    Schema,
+};
+use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::tensor::{Dim, Grid, Shape, Tensor, TensorType};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(Flatten), Box::new(Reshape), Box::new(Squeeze), Box::new(Unsqueeze)]
+}
+
+const STAYS: Quantize = Quantize::No("only the shape changes: any grid passes through");
+
+/// A product of sizes, some of them unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Product {
+    known: usize,
+    /// Sorted.
+    symbols: Vec<Arc<str>>,
+}
+
+impl Product {
+    /// `None` if the known sizes overflow.
+    fn of(dims: &[Dim]) -> Option<Self> {
+        let mut product = Self { known: 1, symbols: Vec::new() };
+        for dim in dims {
+            match dim {
+                Dim::Fixed(size) => product.known = product.known.checked_mul(*size)?,
+                Dim::Symbol(name) => product.symbols.push(name.clone()),
+            }
+        }
+        product.symbols.sort();
+        Some(product)
+    }
+
+    /// The size that, times `other`, is `self`; `None` if there is no such size or it is not
+    /// known to be one size or one symbol.
+    fn divided_by(mut self, other: &Product) -> Option<Dim> {
+        for symbol in &other.symbols {
+            let at = self.symbols.iter().position(|mine| mine == symbol)?;
+            self.symbols.remove(at);
+        }
+        let known =
+            self.known.checked_div(other.known).filter(|quotient| quotient * other.known == self.known)?;
+        match self.symbols.as_slice() {
+            [] => Some(Dim::Fixed(known)),
+            [symbol] if known == 1 => Some(Dim::Symbol(symbol.clone())),
+            _ => None,
+        }
+    }
+}
+
+fn product(call: &Call, label: &'static str, dims: &[Dim]) -> Result<Product, OpError> {
+    Product::of(dims).ok_or_else(|| call.broken(label, "the sizes of x multiply without overflow"))
+}
+
+/// The product of `dims` as one size.
+fn merged(call: &Call, label: &'static str, dims: &[Dim]) -> Result<Dim, OpError> {
+    let product = product(call, label, dims)?;
+    match (product.known, product.symbols.as_slice()) {
+        (0, _) => Ok(Dim::Fixed(0)),
+        (known, []) => Ok(Dim::Fixed(known)),
+        (1, [symbol]) => Ok(Dim::Symbol(symbol.clone())),
+        (_, [symbol, ..]) => call.known(&Dim::Symbol(symbol.clone())).map(Dim::Fixed),
+    }
+}
+
+/// The type of `x` under the new shape. The axis of a per-axis grid becomes the one that runs over
+/// the same elements.
+fn regrouped(
+    call: &Call,
+    label: &'static str,
+    x: &TensorType,
+    dims: Vec<Dim>,
+) -> Result<Vec<TensorType>, OpError> {
+    let mut ty = x.with_shape(dims);
+    if let Grid::Affine(affine) = &mut ty.grid
+        && let Some(axis) = affine.axis
+    {
+        let before = x.shape.get(..axis).and_then(Product::of);
+        affine.axis = (0..ty.shape.rank())
+            .find(|&at| ty.shape.get(at) == x.shape.get(axis) && Product::of(&ty.shape[..at]) == before);
+        call.require(label, affine.axis.is_some(), || {
+            format!("axis {axis} of x, which its grid belongs to, is an axis of {}", ty.shape)
+        })?;
+    }
+    Ok(vec![ty])
+}
+
+/// The operand's elements under the inferred shape.
+fn reshaped(inputs: &Inputs, shape: &[TensorType]) -> Result<Vec<Tensor>, OpError> {
+    let x = inputs.get(0)?;
+    let sizes = shape.first().and_then(|ty| ty.shape.sizes());
+    let y = sizes.and_then(|sizes| x.reshaped(&sizes));
+    Ok(vec![y.ok_or_else(|| inputs.call.unsupported("this shape"))?])
+}
+
+/// The call with the types of the tensors themselves: all sizes known.
+fn evaluated(
+    inputs: &Inputs,
+    infer: impl Fn(&Call) -> Result<Vec<TensorType>, OpError>,
+) -> Result<Vec<Tensor>, OpError> {
+    let types: Vec<Option<TensorType>> =
+        inputs.tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+    reshaped(inputs, &infer(&Call { operands: &types, ..inputs.call })?)
+}
+
+pub struct Flatten;
+
+impl Operator for Flatten {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "flatten",
+            "The elements of x `[d0, …, dr]` as a matrix `[d0 * … * d(axis-1), d(axis) * … * dr]`: \
+             `y[i, j]` is element `i * columns + j` of x in row-major order.\n\n\
+             * C1: 0 <= axis <= rank of x.\n\
+             * C2: the sizes of x multiply without overflow.\n\
+             * C3: if the grid of x belongs to an axis, that axis is one of y too.",
+        )
+        .operand("x")
+        .attr("axis", 1i64)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let x = call.ty(0)?;
+        let axis = call.axis("C1", "axis", x.shape.rank() + 1)?;
+        let (rows, columns) = x.shape.split_at(axis);
+        let dims = vec![merged(call, "C2", rows)?, merged(call, "C2", columns)?];
+        regrouped(call, "C3", x, dims)
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        evaluated(inputs, |call| self.infer(call))
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let axis = OnnxAttr::Int(cx.call.int("axis")?);
+        Ok(Lowered::Nodes(vec![cx.node("Flatten", cx.operand_names.to_vec()).attr("axis", axis)]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let rank = cx.ty(0)?.shape.rank();
+            let axis = cx.axis(cx.int("axis", 1)?, rank, rank + 1)?;
+            Ok(vec![cx.op("flatten", Attrs::new().with("axis", axis), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Flatten".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[2, 3, 1, 2], (0..12i8).collect());
+        vec![
+            Example { attrs: Attrs::new(), operands: vec![x.clone()] },
+            Example { attrs: Attrs::new().with("axis", 0), operands: vec![x] },
+        ]
+    }
+}
+
+pub struct Reshape;
+
+impl Reshape {
+    fn dims(call: &Call) -> Result<Vec<Dim>, OpError> {
+        let x = &call.ty(0)?.shape;
+        let (entries, allowzero) = (call.ints("shape")?, call.flag("allowzero")?);
+        // What a copied axis contributes is on both sides, so it is left out of both: that way the
+        // size 0 of an empty batch can be copied too.
+        let mut copied = Vec::new();
+        let mut dims = Vec::new();
+        let mut others = Vec::new();
+        let mut free = None;
+        for (at, &entry) in entries.iter().enumerate() {
+            let dim = match usize::try_from(entry) {
+                Ok(0) if !allowzero => {
+                    let dim = x.get(at);
+                    copied.push(at);
+                    dim.cloned()
+                        .ok_or_else(|| call.broken("C1", format!("`shape` copies axis {at} of {x}")))?
+                }
+                Ok(size) => {
+                    others.push(Dim::Fixed(size));
+                    Dim::Fixed(size)
+                }
+                Err(_) => {
+                    call.require("C1", entry == -1 && free.is_none(), || {
+                        format!("`shape` has sizes and at most one -1, found {entries:?}")
+                    })?;
+                    free = Some(at);
+                    Dim::Fixed(1)
+                }
+            };
+            dims.push(dim);
+        }
+        let rest: Vec<Dim> =
+            x.iter().enumerate().filter(|(at, _)| !copied.contains(at)).map(|(_, dim)| dim.clone()).collect();
+        let (total, others) = (product(call, "C2", &rest)?, product(call, "C2", &others)?);
+        let quotient = total.clone().divided_by(&others);
+        let fits = match free {
+            Some(_) => quotient.is_some(),
+            None => total == others,
+        };
+        if !fits {
+            // With all sizes known this is a contradiction; otherwise they may still agree.
+            return Err(match total.symbols.first() {
+                Some(symbol) => super::call::unknown_size(call.op(), &Dim::Symbol(symbol.clone())),
+                None => call.broken("C2", format!("{x} has as many elements as {entries:?}")),
+            });
+        }
+        if let (Some(at), Some(quotient)) = (free, quotient) {
+            dims[at] = quotient;
+        }
+        Ok(dims)
+    }
+}
+
+impl Operator for Reshape {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "reshape",
+            "The elements of x, in row-major order, under the sizes `shape`: an entry -1 is the size \
+             that is left over, an entry 0 copies the size of x on the same axis, or with `allowzero` \
+             means 0. An unknown size of x can be copied, or left over.\n\n\
+             * C1: `shape` has sizes, at most one -1, and a 0 that copies only on an axis of x.\n\
+             * C2: x has as many elements as y, and their number does not overflow.\n\
+             * C3: if the grid of x belongs to an axis, that axis is one of y too.",
+        )
+        .operand("x")
+        .required_attr("shape", AttrKind::Ints)
+        .attr("allowzero", false)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        regrouped(call, "C3", call.ty(0)?, Self::dims(call)?)
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        evaluated(inputs, |call| self.infer(call))
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let shape = cx.initializer("shape", Tensor::vector(cx.call.ints("shape")?.to_vec()));
+        let mut inputs = cx.operand_names.to_vec();
+        inputs.push(shape);
+        let mut node = cx.node("Reshape", inputs);
+        if cx.call.flag("allowzero")? {
+            node = node.attr("allowzero", OnnxAttr::Int(1));
+        }
+        Ok(Lowered::Nodes(vec![node]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let Some(shape) = cx.constant_ints(1, "shape")? else {
+                return Err(cx.invalid("needs a shape"));
+            };
+            // Without a zero in the shape the flag says nothing.
+            let allowzero = cx.opset >= 14 && cx.int("allowzero", 0)? != 0 && shape.contains(&0);
+            let attrs = Attrs::new().with("shape", shape).with("allowzero", allowzero);
+            Ok(vec![cx.op("reshape", attrs, &[x])?])
+        }
+        // Before opset 5 the shape was an attribute.
+        vec![Lift { domain: "", op_type: "Reshape".into(), since: 5, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[2, 3, 4], (0..24).map(|v| v as f32).collect());
+        let attrs = Attrs::new().with("shape", vec![0, 2, -1]);
+        vec![Example { attrs, operands: vec![x] }]
+    }
+}
+
+pub struct Squeeze;
+
+impl Operator for Squeeze {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "squeeze",
+            "x without the axes `axes`, each of size 1: `y[i0, …] = x[i0, …, 0, …]`.\n\n\
+             * C1: 0 <= axis < rank of x for each of `axes`, which ascend.\n\
+             * C2: x has size 1 on each of `axes`.\n\
+             * C3: if the grid of x belongs to an axis, that axis is one of y too.",
+        )
+        .operand("x")
+        .required_attr("axes", AttrKind::Ints)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let x = call.ty(0)?;
+        let axes = call.axes("C1", "axes", x.shape.rank())?;
+        for &axis in &axes {
+            let size = call.known(&x.shape[axis])?;
+            call.require("C2", size == 1, || format!("axis {axis} of {} has size 1", x.shape))?;
+        }
+        let kept = (0..x.shape.rank()).filter(|at| !axes.contains(at));
+        let kept: Vec<usize> = kept.collect();
+        let mut ty = x.with_shape(Shape::new(kept.iter().map(|&at| x.shape[at].clone())));
+        moved_axis(call, "C3", &mut ty, |axis| kept.iter().position(|&at| at == axis))?;
+        Ok(vec![ty])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        evaluated(inputs, |call| self.infer(call))
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_with_axes(cx, "Squeeze")
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let shape = cx.ty(0)?.shape.clone();
+            let axes = match lifted_axes(cx)? {
+                Some(axes) => cx.axes(&axes, shape.rank())?,
+                None => {
+                    let mut axes = Vec::new();
+                    for (axis, dim) in (0i64..).zip(shape.iter()) {
+                        if cx.known(dim)? == 1 {
+                            axes.push(axis);
+                        }
+                    }
+                    axes
+                }
+            };
+            Ok(vec![cx.op("squeeze", Attrs::new().with("axes", axes), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Squeeze".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[2, 3, 1, 1], (0..6u8).collect());
+        vec![Example { attrs: Attrs::new().with("axes", vec![2, 3]), operands: vec![x] }]
+    }
+}
+
+pub struct Unsqueeze;
+
+impl Operator for Unsqueeze {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "unsqueeze",
+            "x with axes of size 1 put in, so that they are the axes `axes` of y: \
+             `y[i0, …, 0, …] = x[i0, …]`.\n\n\
+             * C1: 0 <= axis < rank of y for each of `axes`, which ascend.",
+        )
+        .operand("x")
+        .required_attr("axes", AttrKind::Ints)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let x = call.ty(0)?;
+        let rank = x.shape.rank() + call.ints("axes")?.len();
+        let axes = call.axes("C1", "axes", rank)?;
+        let mut old = x.shape.iter().cloned();
+        // As many axes are not in `axes` as x has.
+        let dims =
+            (0..rank).filter_map(|at| if axes.contains(&at) { Some(Dim::Fixed(1)) } else { old.next() });
+        let mut ty = x.with_shape(Shape::new(dims));
+        moved_axis(call, "C1", &mut ty, |axis| (0..rank).filter(|at| !axes.contains(at)).nth(axis))?;
+        Ok(vec![ty])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        evaluated(inputs, |call| self.infer(call))
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_with_axes(cx, "Unsqueeze")
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let Some(axes) = lifted_axes(cx)? else {
+                return Err(cx.invalid("needs axes"));
+            };
+            let axes = cx.axes(&axes, cx.ty(0)?.shape.rank() + axes.len())?;
+            Ok(vec![cx.op("unsqueeze", Attrs::new().with("axes", axes), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Unsqueeze".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[3], vec![1.0f32, 2.0, 3.0]);
+        vec![Example { attrs: Attrs::new().with("axes", vec![0, 2, 3]), operands: vec![x] }]
+    }
+}
+
+/// Renumbers the axis of a per-axis grid.
+pub(super) fn moved_axis(
+    call: &Call,
+    label: &'static str,
+    ty: &mut TensorType,
+    moved: impl Fn(usize) -> Option<usize>,
+) -> Result<(), OpError> {
+    if let Grid::Affine(affine) = &mut ty.grid
+        && let Some(axis) = affine.axis
+    {
+        affine.axis = moved(axis);
+        call.require(label, affine.axis.is_some(), || {
+            format!("axis {axis} of x, which its grid belongs to, is an axis of the result")
+        })?;
+    }
+    Ok(())
+}
+
+/// The axes of Squeeze and Unsqueeze: an attribute until opset 12, an operand since 13.
+fn lifted_axes(cx: &LiftCx) -> Result<Option<Vec<i64>>, OpError> {
+    if cx.opset < 13 { Ok(cx.opt_ints("axes")?.map(<[i64]>::to_vec)) } else { cx.constant_ints(1, "axes") }
+}
+
+fn lower_with_axes(cx: &mut LowerCx, op_type: &str) -> Result<Lowered, OpError> {
+    let axes = cx.initializer("axes", Tensor::vector(cx.call.ints("axes")?.to_vec()));
+    let mut inputs = cx.operand_names.to_vec();
+    inputs.push(axes);
+    Ok(Lowered::Nodes(vec![cx.node(op_type, inputs)]))
+}

@@ -1,0 +1,153 @@
+//! What the tests of the families share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Arithmetic, Builder, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError, Registry, Schema};
+use crate::diag::Loc;
+use crate::ir::{Attrs, Graph, ValueId};
+use crate::tensor::{AffineGrid, DType, Dim, Grid, Shape, Tensor, TensorType};
+
+/// A plain type from text: `f32[N, 3, 4]`.
+pub fn ty(text: &str) -> TensorType {
+    let (dtype, shape) = text.strip_suffix(']').unwrap().split_once('[').unwrap();
+    let dims = shape.split(',').map(str::trim).filter(|dim| !dim.is_empty());
+    let dim = |dim: &str| dim.parse().map_or_else(|_| Dim::Symbol(dim.into()), Dim::Fixed);
+    TensorType::new(dtype.parse::<DType>().unwrap(), Shape::new(dims.map(dim)))
+}
+
+/// `ty` on a hardware grid: with one factor per tensor, with more per index of axis 1.
+pub fn quantized(text: &str, factors: usize) -> TensorType {
+    let mut ty = ty(text);
+    ty.grid = Grid::Affine(AffineGrid::hardware(ty.storage(), vec![2.0; factors]));
+    ty
+}
+
+pub fn infer(op: &str, attrs: Attrs, operands: &[TensorType]) -> Result<Vec<TensorType>, OpError> {
+    let registry = Registry::built_in();
+    let attrs = registry.complete(op, attrs)?;
+    registry.infer(op, &attrs, &operands.iter().cloned().map(Some).collect::<Vec<_>>())
+}
+
+/// The only result of an application.
+pub fn eval(op: &str, attrs: Attrs, operands: &[Tensor]) -> Result<Tensor, OpError> {
+    let registry = Registry::built_in();
+    let attrs = registry.complete(op, attrs)?;
+    let operands: Vec<_> = operands.iter().cloned().map(Some).collect();
+    Ok(registry.eval(op, &attrs, &operands, Arithmetic::Exact)?.remove(0))
+}
+
+pub fn tensor<T: crate::tensor::Element>(sizes: &[usize], elements: impl Into<Vec<T>>) -> Tensor {
+    Tensor::new(sizes, elements.into()).unwrap()
+}
+
+/// The labels of the numbered constraints of an operator's documentation.
+pub fn labels(schema: &Schema) -> BTreeSet<String> {
+    let lines = schema.doc.lines().filter_map(|line| line.trim().strip_prefix("* C"));
+    lines
+        .map(|line| format!("C{}", line.chars().take_while(char::is_ascii_digit).collect::<String>()))
+        .collect()
+}
+
+/// Every constraint that the operator documents is violated by a case, and refused by its label.
+pub fn check_labels(op: &str, cases: &[(&str, Attrs, &[&str])]) {
+    let registry = Registry::built_in();
+    let documented = labels(&registry.get(op).unwrap().schema);
+    let shown: BTreeSet<String> = cases.iter().map(|(label, ..)| (*label).to_owned()).collect();
+    assert_eq!(documented, shown, "constraints of {op}");
+    for (expected, attrs, operands) in cases {
+        let operands: Vec<TensorType> = operands.iter().map(|text| ty(text)).collect();
+        match infer(op, attrs.clone(), &operands) {
+            Err(OpError::Constraint { label, .. }) => assert_eq!(label, *expected, "{op} {operands:?}"),
+            other => panic!("{op} {expected}: {other:?}"),
+        }
+    }
+}
+
+/// An operand of an ONNX node under test.
+pub enum Operand {
+    Absent,
+    Input(Tensor),
+    Constant(Tensor),
+    /// An input of which only the type is known.
+    Typed(TensorType),
+}
+
+pub fn onnx(op_type: &str, attrs: &[(&str, OnnxAttr)]) -> OnnxNode {
+    attrs.iter().fold(OnnxNode::new(op_type, &[], &["y"]), |node, (name, attr)| node.attr(name, attr.clone()))
+}
+
+/// The graph that an ONNX node is read as.
+pub fn lift(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<(Graph, ValueId), OpError> {
+    let registry = Registry::built_in();
+    let mut graph = Graph::new("test");
+    let operands: Vec<Option<ValueId>> = operands
+        .iter()
+        .enumerate()
+        .map(|(i, operand)| {
+            let name = format!("x{i}");
+            match operand {
+                Operand::Absent => None,
+                Operand::Input(tensor) => Some(graph.add_input(&name, tensor.tensor_type(), Loc::unknown())),
+                Operand::Typed(ty) => Some(graph.add_input(&name, ty.clone(), Loc::unknown())),
+                Operand::Constant(tensor) => Some(graph.add_const(&name, tensor.clone(), Loc::unknown())),
+            }
+        })
+        .collect();
+    let mut node = node.clone();
+    node.inputs = operands.iter().map(|value| value.map_or_else(String::new, |_| "x".to_owned())).collect();
+    let lift = registry.lift(&node.domain, &node.op_type).unwrap();
+    assert!(lift.since <= opset);
+    let builder = Builder { graph: &mut graph, registry: &registry, loc: Loc::unknown() };
+    let results = (lift.lift)(&mut LiftCx { builder, node: &node, opset, operands })?;
+    Ok((graph, results[0]))
+}
+
+/// What an ONNX node computes when it is read and evaluated.
+pub fn lift_and_eval(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<Tensor, OpError> {
+    let registry = Registry::built_in();
+    let (graph, result) = lift(node, opset, operands)?;
+    assert_eq!(graph.value(result).name.as_ref(), "y");
+    let mut values: BTreeMap<ValueId, Tensor> = BTreeMap::new();
+    for (value, operand) in graph.inputs().zip(operands.iter().filter_map(|operand| match operand {
+        Operand::Input(tensor) => Some(tensor),
+        _ => None,
+    })) {
+        values.insert(value, operand.clone());
+    }
+    for id in graph.order() {
+        let node = graph.node(id);
+        let value = ValueId { node: id, result: 0 };
+        if let Some(tensor) = graph.constant(value) {
+            values.insert(value, (**tensor).clone());
+        } else if let crate::ir::Kind::Op { op, attrs } = &node.kind {
+            let operands: Vec<Option<Tensor>> =
+                node.operands.iter().map(|operand| operand.map(|value| values[&value].clone())).collect();
+            let results = registry.eval(op, attrs, &operands, Arithmetic::Exact)?;
+            assert!(node.results[0].ty.shape.admits(results[0].sizes()));
+            values.insert(value, results[0].clone());
+        }
+    }
+    Ok(values[&result].clone())
+}
+
+/// An application as ONNX: its nodes and initializers. Operands are called `x0`, `x1`, …, the
+/// results `y0`, …
+pub fn lower(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (Lowered, Vec<(String, Tensor)>) {
+    let registry = Registry::built_in();
+    let attrs = registry.complete(op, attrs).unwrap();
+    let entry = registry.get(op).unwrap();
+    let types: Vec<Option<TensorType>> =
+        operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+    let results = registry.infer(op, &attrs, &types).unwrap();
+    let operand_names: Vec<String> = operands
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| if tensor.is_some() { format!("x{i}") } else { String::new() })
+        .collect();
+    let result_names: Vec<String> = (0..results.len()).map(|i| format!("y{i}")).collect();
+    let constants: Vec<Option<&Tensor>> = operands.iter().map(Option::as_ref).collect();
+    let call = super::Call { schema: &entry.schema, attrs: &attrs, operands: &types };
+    let mut cx = LowerCx::new(call, "node", &operand_names, &result_names, &results, &constants);
+    let lowered = entry.operator.lower(&mut cx).unwrap();
+    (lowered, cx.into_initializers())
+}
