@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-use tempfile::NamedTempFile;
-
 use super::OnnxError;
 use super::proto::tensor_proto::DataLocation;
 use super::proto::{ModelProto, StringStringEntryProto};
+use crate::tensor::WholeFile;
+use prost::Message;
 
 /// Protobuf readers refuse messages of 2 GiB and more.
 const LARGEST_MODEL: usize = i32::MAX as usize;
@@ -33,21 +32,21 @@ pub(super) fn write_below(path: &Path, mut model: ModelProto, largest: usize) ->
             format!("the model has {} bytes without its weights, {largest} are possible", encoded.len());
         return Err(OnnxError::Write { path: path.display().to_string(), cause });
     }
-    let model = Pending::new(path, |file| file.write_all(&encoded))?;
+    let model = WholeFile::new(path, |file| file.write_all(&encoded)).map_err(|error| fault(path, &error))?;
     // The model comes last: it is what makes the data file meaningful.
     if let Some(data) = data {
-        data.persist()?;
+        data.persist().map_err(|error| fault(path, &error))?;
     }
-    model.persist()
+    model.persist().map_err(|error| fault(path, &error))
 }
 
 /// Moves the raw data of large initializers to the data file and leaves references to it.
-fn move_weights(path: &Path, model: &mut ModelProto) -> Result<Pending, OnnxError> {
+fn move_weights(path: &Path, model: &mut ModelProto) -> Result<WholeFile, OnnxError> {
     let mut data_path = path.as_os_str().to_owned();
     data_path.push(".data");
     let data_path = PathBuf::from(data_path);
     let location = data_path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Pending::new(&data_path, |file| {
+    WholeFile::new(&data_path, |file| {
         let mut end = 0usize;
         for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
             let Some(raw) = tensor.raw_data.take_if(|raw| raw.len() >= SMALLEST_EXTERNAL) else { continue };
@@ -68,44 +67,7 @@ fn move_weights(path: &Path, model: &mut ModelProto) -> Result<Pending, OnnxErro
         }
         Ok(())
     })
-}
-
-/// A file written beside its destination, not yet renamed to it.
-struct Pending {
-    file: NamedTempFile,
-    path: PathBuf,
-}
-
-impl Pending {
-    fn new(
-        path: &Path,
-        fill: impl FnOnce(&mut std::io::BufWriter<&mut NamedTempFile>) -> std::io::Result<()>,
-    ) -> Result<Self, OnnxError> {
-        let make = || {
-            // A bare file name has the empty parent, which is the current directory.
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let mut file = builder().tempfile_in(dir)?;
-            let mut writer = std::io::BufWriter::new(&mut file);
-            fill(&mut writer)?;
-            writer.flush()?;
-            drop(writer);
-            Ok(file)
-        };
-        let file = make().map_err(|error| fault(path, &error))?;
-        Ok(Self { file, path: path.to_owned() })
-    }
-
-    fn persist(self) -> Result<(), OnnxError> {
-        self.file.persist(&self.path).map(drop).map_err(|error| fault(&self.path, &error.error))
-    }
-}
-
-/// Temporary files with the permissions of ordinary new files.
-fn builder() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
+    .map_err(|error| fault(&data_path, &error))
 }
 
 fn fault(path: &Path, error: &std::io::Error) -> OnnxError {

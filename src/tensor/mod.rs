@@ -9,8 +9,10 @@ mod grid;
 pub mod npy;
 pub mod round;
 mod shape;
+mod whole_file;
 
 pub use buffer::{Array, Element, Tensor, dispatch};
 pub use dtype::DType;
 pub use grid::{AffineGrid, Direction, Grid, TensorType};
 pub use shape::{Dim, Shape, broadcast};
+pub use whole_file::WholeFile;
