@@ -9,5 +9,6 @@ pub mod ir;
 pub mod kernels;
 pub mod onnx;
 pub mod ops;
+pub mod syntax;
 pub mod tensor;
 pub mod verify;

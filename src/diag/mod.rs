@@ -4,9 +4,11 @@
 //! ([`Report`]: a stable code, a message, hints); [`WithPlaces`] adds *where*; [`Diagnostic`] is
 //! the flat form of both, and [`render`] the only function that turns one into text.
 
+mod nearest;
 mod place;
 mod render;
 
+pub use nearest::nearest;
 pub use place::{Loc, Place, SourceId, Sources, Span};
 pub use render::render;
 

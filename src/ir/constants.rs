@@ -11,7 +11,7 @@ use crate::tensor::{DType, Tensor};
 pub struct ConstId(u32);
 
 /// Type, sizes and SHA-256 of the bytes.
-type Key = (DType, Vec<usize>, [u8; 32]);
+pub(super) type Key = (DType, Vec<usize>, [u8; 32]);
 
 /// Constants interned by content. The first name a content came under is the one it is printed
 /// with; names are unique in the pool.
@@ -45,10 +45,15 @@ impl Constants {
         &self.entries[id.0 as usize].0
     }
 
+    /// What tells a constant from others, in this pool and in any: NaNs are equal by their bits.
+    pub(super) fn content(&self, id: ConstId) -> Option<&Key> {
+        self.entries.get_index(id.0 as usize).map(|(key, _)| key)
+    }
+
     /// SHA-256 of the constant's little-endian bytes.
     pub fn sha256(&self, id: ConstId) -> [u8; 32] {
         // `get_index` cannot fail: ids are made only by `intern`, and entries never leave.
-        self.entries.get_index(id.0 as usize).map(|(key, _)| key.2).unwrap_or_default()
+        self.content(id).map(|key| key.2).unwrap_or_default()
     }
 }
 

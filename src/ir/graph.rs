@@ -25,10 +25,18 @@ pub struct ValueId {
 }
 
 /// Calibrated extremes: one entry for the tensor, or one per index of axis 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Range {
     pub lowest: Arc<[f32]>,
     pub highest: Arc<[f32]>,
+}
+
+// By bits: two ranges are equal when they print the same.
+impl PartialEq for Range {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &[f32], b: &[f32]| a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()));
+        same(&self.lowest, &other.lowest) && same(&self.highest, &other.highest)
+    }
 }
 
 /// What is known of a value.
@@ -273,22 +281,29 @@ impl Graph {
         })
     }
 
-    /// All nodes in the canonical topological order: of the nodes whose operands are done, the
-    /// one created first comes next. Nodes on a cycle are left out (`verify` reports them).
+    /// All nodes in the canonical topological order: the inputs as they are listed, then of the
+    /// nodes whose operands are done, the one created first comes next. Nodes on a cycle are left
+    /// out (`verify` reports them).
     pub fn order(&self) -> Vec<NodeId> {
+        let listed: BTreeMap<NodeId, u64> = self.inputs.iter().copied().zip(0..).collect();
+        // Sorts inputs before all else.
+        let key = |id: NodeId| match listed.get(&id) {
+            Some(&position) => Reverse((false, position, id)),
+            None => Reverse((true, self.node(id).serial, id)),
+        };
         let mut waiting: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut ready = BinaryHeap::new();
         for index in self.inner.node_indices() {
             let id = NodeId(index);
             match self.inner.edges_directed(index, Direction::Incoming).count() {
-                0 => ready.push(Reverse((self.node(id).serial, id))),
+                0 => ready.push(key(id)),
                 pending => {
                     waiting.insert(id, pending);
                 }
             }
         }
         let mut order = Vec::with_capacity(self.len());
-        while let Some(Reverse((_, id))) = ready.pop() {
+        while let Some(Reverse((_, _, id))) = ready.pop() {
             order.push(id);
             for edge in self.inner.edges_directed(id.0, Direction::Outgoing) {
                 let target = NodeId(edge.target());
@@ -296,7 +311,7 @@ impl Graph {
                     *pending -= 1;
                     if *pending == 0 {
                         waiting.remove(&target);
-                        ready.push(Reverse((self.node(target).serial, target)));
+                        ready.push(key(target));
                     }
                 }
             }
@@ -429,12 +444,13 @@ impl Graph {
         };
         let (my_place, their_place) = (place(&mine), place(&theirs));
         let same_value = |a: ValueId, b: ValueId| {
-            my_place.get(&a.node) == their_place.get(&b.node) && a.result == b.result
+            let places = my_place.get(&a.node).zip(their_place.get(&b.node));
+            places.is_some_and(|(a, b)| a == b) && a.result == b.result
         };
         let same_node = |a: &Node, b: &Node| {
             let kind = match (&a.kind, &b.kind) {
                 (Kind::Const(x), Kind::Const(y)) => {
-                    self.constants.tensor(*x) == other.constants.tensor(*y)
+                    self.constants.content(*x) == other.constants.content(*y)
                         && self.constants.name(*x) == other.constants.name(*y)
                 }
                 (x, y) => x == y,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Arithmetic, Call, Default, Inputs, Lift, OpError, Operator, Presence, Schema};
+use crate::diag::nearest;
 use crate::ir::Attrs;
 use crate::tensor::{Tensor, TensorType};
 
@@ -63,13 +64,7 @@ impl Registry {
 
     /// The registered name nearest to a misspelt one.
     fn similar(&self, op: &str) -> Option<String> {
-        let limit = op.len() / 3 + 1;
-        self.ops
-            .keys()
-            .map(|name| (distance(op, name), name))
-            .filter(|(distance, _)| *distance <= limit)
-            .min()
-            .map(|(_, name)| name.clone())
+        nearest(op, self.ops.keys().map(String::as_str)).map(str::to_owned)
     }
 
     /// `attrs` with every default filled in.
@@ -156,18 +151,4 @@ fn check_operands(schema: &Schema, operands: &[Option<TensorType>]) -> Result<()
         return Err(OpError::MissingOperand { op: schema.name.to_string(), operand });
     }
     Ok(())
-}
-
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
 }
