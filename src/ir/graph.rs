@@ -285,11 +285,16 @@ impl Graph {
     /// nodes whose operands are done, the one created first comes next. Nodes on a cycle are left
     /// out (`verify` reports them).
     pub fn order(&self) -> Vec<NodeId> {
+        self.order_by(|id| self.node(id).serial)
+    }
+
+    /// As [`Graph::order`], with the least key in place of the first created.
+    fn order_by<K: Ord>(&self, key: impl Fn(NodeId) -> K) -> Vec<NodeId> {
         let listed: BTreeMap<NodeId, u64> = self.inputs.iter().copied().zip(0..).collect();
-        // Sorts inputs before all else.
+        // `Some` sorts after `None`: inputs before all else.
         let key = |id: NodeId| match listed.get(&id) {
-            Some(&position) => Reverse((false, position, id)),
-            None => Reverse((true, self.node(id).serial, id)),
+            Some(&position) => Reverse((None, position, id)),
+            None => Reverse((Some(key(id)), self.node(id).serial, id)),
         };
         let mut waiting: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut ready = BinaryHeap::new();
@@ -417,6 +422,40 @@ impl Graph {
             self.names.remove(&old);
         }
         self.names.insert(name, id);
+    }
+
+    /// Numbers the nodes anew, as if they had been created in the topological order in which of
+    /// the nodes whose operands are done the one with the least key comes next: a rewrite gives
+    /// new nodes the place of those they replace. The graph has no cycles.
+    pub fn renumber<K: Ord>(&mut self, key: impl Fn(NodeId) -> K) {
+        let order = self.order_by(key);
+        self.next_serial = order.len() as u64;
+        for (serial, id) in (0..).zip(order) {
+            self.inner[id.0].serial = serial;
+        }
+    }
+
+    /// Removes the operator or constant if nothing reads its results, then whatever is no longer
+    /// read because of that.
+    pub fn prune(&mut self, id: NodeId) {
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            let used = !self.contains(id)
+                || self.node(id).kind == Kind::Input
+                || self.inner.edges_directed(id.0, Direction::Outgoing).next().is_some()
+                || self.outputs.iter().any(|output| output.value.node == id);
+            if used {
+                continue;
+            }
+            if let Some(node) = self.inner.remove_node(id.0) {
+                for (result, value) in (0..).zip(&node.results) {
+                    if self.names.get(&value.name) == Some(&ValueId { node: id, result }) {
+                        self.names.remove(&value.name);
+                    }
+                }
+                stack.extend(node.operands.iter().flatten().map(|value| value.node));
+            }
+        }
     }
 
     /// Removes every operator and constant from which no output can be reached. Inputs stay.
