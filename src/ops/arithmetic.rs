@@ -74,13 +74,12 @@ fn zip<T: Number>(inputs: &Inputs, f: impl Fn(T, T) -> T) -> Result<Vec<Tensor>,
     let sizes = broadcast(&Shape::fixed(a.shape()), &Shape::fixed(b.shape()))
         .and_then(|shape| shape.sizes())
         .ok_or_else(|| inputs.call.broken("C2", "the shapes broadcast"))?;
-    inputs.call.count(&sizes)?;
+    let mut y = inputs.call.filled(&sizes, T::default())?;
     match (a.broadcast(IxDyn(&sizes)), b.broadcast(IxDyn(&sizes))) {
-        (Some(a), Some(b)) => {
-            Ok(vec![T::wrap(Zip::from(a).and(b).map_collect(|&x, &y| f(x, y)).into_shared())])
-        }
-        _ => Err(inputs.call.unsupported("this broadcast")),
+        (Some(a), Some(b)) => Zip::from(&mut y).and(a).and(b).for_each(|y, &a, &b| *y = f(a, b)),
+        _ => return Err(inputs.call.broken("C2", "the shapes broadcast")),
     }
+    Ok(vec![T::wrap(y.into_shared())])
 }
 
 fn result_shape(call: &Call) -> Result<Shape, OpError> {

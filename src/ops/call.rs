@@ -1,5 +1,7 @@
 //! One application of an operator, as its faces see it.
 
+use ndarray::{ArrayD, IxDyn};
+
 use super::{OpError, Schema};
 use crate::ir::{Attr, Attrs};
 use crate::kernels;
@@ -152,12 +154,15 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Number of elements of a result, if memory can address them.
-    pub fn count(&self, sizes: &[usize]) -> Result<usize, OpError> {
+    /// A result of `sizes` with every element `value`, if there is memory for it.
+    pub fn filled<T: Element>(&self, sizes: &[usize], value: T) -> Result<ArrayD<T>, OpError> {
+        let too_large = || self.unsupported(format!("a result of sizes {sizes:?}"));
         let count = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        count
-            .filter(|&count| count <= isize::MAX as usize / 8)
-            .ok_or_else(|| self.unsupported(format!("a result of sizes {sizes:?}")))
+        let count = count.ok_or_else(too_large)?;
+        let mut elements = Vec::new();
+        elements.try_reserve_exact(count).map_err(|_| too_large())?;
+        elements.resize(count, value);
+        ArrayD::from_shape_vec(IxDyn(sizes), elements).map_err(|_| too_large())
     }
 
     /// The single result of an evaluation.

@@ -1,5 +1,7 @@
 //! Products of matrices: `dense`, `matmul`.
 
+use ndarray::IxDyn;
+
 use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::ir::{Attrs, ValueId};
 use crate::kernels::{self, Float};
-use crate::tensor::{Dim, Element, Shape, Tensor, TensorType, broadcast, dispatch};
+use crate::tensor::{Array, DType, Dim, Element, Shape, Tensor, TensorType, broadcast, dispatch};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Dense), Box::new(MatMul)]
@@ -114,12 +116,11 @@ fn lift_gemm(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     }
     let (alpha, beta) = (cx.float("alpha", 1.0)?, cx.float("beta", 1.0)?);
     b = scaled(cx, "w", b, alpha)?;
-    let filters = cx.builder.graph.ty(b).shape[0].clone();
     let Some(c) = cx.opt_operand(2).filter(|_| beta != 0.0) else {
         return Ok(vec![cx.op("dense", Attrs::new(), &[a, b])?]);
     };
     let c = scaled(cx, "b", c, beta)?;
-    if let Some(bias) = as_bias(cx, c, &filters) {
+    if let Some(bias) = as_bias(cx, c, b) {
         return Ok(vec![cx.op("dense", Attrs::new(), &[a, b, bias])?]);
     }
     let product = cx.step("product", "dense", Attrs::new(), &[a, b])?;
@@ -128,7 +129,7 @@ fn lift_gemm(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
 
 /// The operand with its two axes exchanged.
 fn transposed(cx: &mut LiftCx, suffix: &str, value: ValueId) -> Result<ValueId, OpError> {
-    fn go<T: Element>(array: &crate::tensor::Array<T>) -> Tensor {
+    fn go<T: Element>(array: &Array<T>) -> Tensor {
         T::wrap(array.clone().reversed_axes())
     }
     match cx.builder.graph.constant(value).cloned() {
@@ -153,7 +154,7 @@ fn scaled(cx: &mut LiftCx, suffix: &str, value: ValueId, factor: f32) -> Result<
         Some(tensor) => Ok(cx.add_const(suffix, tensor)),
         None => {
             let factor = match cx.builder.graph.ty(value).storage() {
-                crate::tensor::DType::F64 => Tensor::scalar(f64::from(factor)),
+                DType::F64 => Tensor::scalar(f64::from(factor)),
                 _ => Tensor::scalar(factor),
             };
             let factor = cx.add_const(&format!("{suffix}_factor"), factor);
@@ -162,18 +163,22 @@ fn scaled(cx: &mut LiftCx, suffix: &str, value: ValueId, factor: f32) -> Result<
     }
 }
 
-/// A value that is, or broadcasts to, one entry per filter for every row; `None` if it is not.
-fn as_bias(cx: &mut LiftCx, value: ValueId, filters: &Dim) -> Option<ValueId> {
-    if *cx.builder.graph.ty(value).shape == [filters.clone()] {
-        return Some(value);
-    }
-    fn go<T: Element>(array: &crate::tensor::Array<T>, count: usize) -> Option<Tensor> {
-        // Rows of more than one kind, or more axes than the result, do not broadcast to a vector.
-        let row = array.broadcast(ndarray::IxDyn(&[1, count]))?;
+/// A value that is, or is known to broadcast to, one entry per filter of `w` for every row; `None`
+/// if it is not.
+fn as_bias(cx: &mut LiftCx, value: ValueId, w: ValueId) -> Option<ValueId> {
+    fn go<T: Element>(array: &Array<T>, count: usize) -> Option<Tensor> {
+        // Rows of more than one kind, or more axes than the result, do not broadcast to one row.
+        let row = array.broadcast(IxDyn(&[1, count]))?;
         Some(Tensor::vector(row.iter().copied().collect()))
     }
-    let tensor = cx.builder.graph.constant(value)?.clone();
-    let bias = dispatch!(&*tensor, array => go(array, filters.fixed()?))?;
+    let graph = &cx.builder.graph;
+    // Two axes: checked of every operand of a Gemm.
+    if *graph.ty(value).shape == graph.ty(w).shape[..1] {
+        return Some(value);
+    }
+    // Of constant weights as many filters are in memory, so the bias may be too.
+    let filters = *graph.constant(w)?.sizes().first()?;
+    let bias = dispatch!(&**graph.constant(value)?, array => go(array, filters))?;
     Some(cx.add_const("b", bias))
 }
 
@@ -229,18 +234,20 @@ impl MatMul {
             (call.known(&sizes.rows)?, call.known(&sizes.depth)?, call.known(&sizes.columns)?);
         let batch = sizes.batch.sizes().unwrap_or_default();
         let result = Self::result_shape(&sizes).sizes().unwrap_or_default();
-        let mut y = Vec::with_capacity(call.count(&result)?);
+        let mut y = call.filled(&result, T::default())?;
         let (a, b) = (inputs.elements::<T>(0)?, inputs.elements::<T>(1)?);
-        let starts = |position| -> Result<Vec<usize>, OpError> {
-            let sizes = inputs.get(position)?.sizes();
-            Ok(matrix_starts(&batch, sizes))
-        };
-        for (a_start, b_start) in starts(0)?.into_iter().zip(starts(1)?) {
-            let a = a.get(a_start..a_start + rows * depth).unwrap_or_default();
-            let b = b.get(b_start..b_start + depth * columns).unwrap_or_default();
-            y.extend(call.kernel(kernels::matmul(rows, depth, columns, a, b))?);
+        if let Some(y) = y.as_slice_mut().filter(|y| !y.is_empty()) {
+            let a_starts = matrix_starts(&batch, inputs.get(0)?.sizes());
+            let b_starts = matrix_starts(&batch, inputs.get(1)?.sizes());
+            for (y, (a_start, b_start)) in
+                y.chunks_mut(rows * columns).zip(a_starts.into_iter().zip(b_starts))
+            {
+                let a = a.get(a_start..a_start + rows * depth).unwrap_or_default();
+                let b = b.get(b_start..b_start + depth * columns).unwrap_or_default();
+                y.copy_from_slice(&call.kernel(kernels::matmul(rows, depth, columns, a, b))?);
+            }
         }
-        call.result(&result, y)
+        Ok(vec![T::wrap(y.into_shared())])
     }
 }
 

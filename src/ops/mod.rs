@@ -15,11 +15,15 @@ mod window;
 
 mod arithmetic;
 mod conv;
+mod convert;
 mod dense;
 mod elementwise;
+mod movement;
 mod norm;
+mod pad;
 mod pool;
 mod shape;
+mod softmax;
 
 #[cfg(test)]
 mod testing;
@@ -45,10 +49,14 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         elementwise::operators,
         arithmetic::operators,
         conv::operators,
+        convert::operators,
         dense::operators,
+        movement::operators,
         norm::operators,
+        pad::operators,
         pool::operators,
         shape::operators,
+        softmax::operators,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -301,10 +301,9 @@ impl Operator for GlobalAvgPool2d {
             return Err(inputs.call.broken("C2", "x has 4 axes"));
         };
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => {
-            // The tensor exists, so the products do not overflow; an empty one has no element to read.
-            let planes = inputs.call.count(&[batch, channels])?;
-            let plane = inputs.call.count(&[height, width])?;
-            let y = kernels::global_average(planes, plane, inputs.elements::<T>(0)?);
+            // Of a tensor in memory; one with an axis of size 0 may have others of any size.
+            let planes = batch.saturating_mul(channels);
+            let y = kernels::global_average(planes, height.saturating_mul(width), inputs.elements::<T>(0)?);
             inputs.call.result(&[batch, channels, 1, 1], inputs.call.kernel(y)?)
         })
     }
@@ -346,10 +345,11 @@ impl ReduceMean {
         for axis in (0..x.ndim()).rev() {
             if !axes.contains(&axis) {
                 steps[axis] = count;
-                count = inputs.call.count(&[count, x.shape()[axis]])?;
+                // At most as many as x has, unless a reduced axis is empty.
+                count = count.saturating_mul(x.shape()[axis]);
             }
         }
-        let mut sums = vec![T::default(); count];
+        let mut sums = inputs.call.filled(&[count], T::default())?.into_raw_vec_and_offset().0;
         for (at, &v) in x.indexed_iter() {
             let index: usize = (0..x.ndim()).map(|axis| at[axis] * steps[axis]).sum();
             sums[index] = sums[index] + v;

@@ -4,6 +4,7 @@
 //! rounds.
 
 mod buffer;
+mod cast;
 mod dtype;
 mod grid;
 pub mod npy;

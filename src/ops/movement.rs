@@ -1,0 +1,289 @@
+//! Operators that pass elements on, or put them elsewhere: `identity`, `dropout`, `transpose`,
+//! `concat`. Any grid passes through.
+
+use ndarray::{Axis, IxDyn};
+
+use super::shape::moved_axis;
+use super::{
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
+    Schema,
+};
+use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::tensor::{Array, Dim, Element, Shape, Tensor, TensorType, dispatch};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(Identity), Box::new(Dropout), Box::new(Transpose), Box::new(Concat)]
+}
+
+const STAYS: Quantize = Quantize::No("elements only move: any grid passes through");
+
+fn unchanged(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+    Ok(vec![inputs.get(0)?.clone()])
+}
+
+pub struct Identity;
+
+impl Operator for Identity {
+    fn schema(&self) -> Schema {
+        Schema::new("identity", "`y = x`.").operand("x")
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        Ok(vec![call.ty(0)?.clone()])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        unchanged(inputs)
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Ok(Lowered::Nodes(vec![cx.node("Identity", cx.operand_names.to_vec())]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            Ok(vec![cx.op("identity", Attrs::new(), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Identity".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![Tensor::new(&[2], vec![1i64, -2])] }]
+    }
+}
+
+pub struct Dropout;
+
+impl Operator for Dropout {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "dropout",
+            "`y = x`: a dropout does nothing outside of training. `ratio` is what it was trained with.",
+        )
+        .operand("x")
+        .attr("ratio", 0.5f32)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        call.float("ratio")?;
+        Ok(vec![call.ty(0)?.clone()])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        unchanged(inputs)
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let ratio = cx.initializer("ratio", Tensor::scalar(cx.call.float("ratio")?));
+        let mut inputs = cx.operand_names.to_vec();
+        inputs.push(ratio);
+        Ok(Lowered::Nodes(vec![cx.node("Dropout", inputs)]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
+                return Err(cx.unsupported("the mask of a dropout"));
+            }
+            // Opset 12 made the ratio an operand, and training a further one.
+            let ratio = match cx.opset {
+                ..12 => cx.float("ratio", 0.5)?,
+                _ => cx.constant_float(1, "ratio")?.unwrap_or(0.5),
+            };
+            if cx.opt_operand(2).is_some() {
+                let flag = cx.constant(2).and_then(|flag| flag.elements::<bool>().map(<[bool]>::to_vec));
+                if flag.as_deref() != Some(&[false]) {
+                    return Err(cx.unsupported("a dropout in training mode"));
+                }
+            }
+            Ok(vec![cx.op("dropout", Attrs::new().with("ratio", ratio), &[x])?])
+        }
+        // Before opset 7 an attribute said whether it was training.
+        vec![Lift { domain: "", op_type: "Dropout".into(), since: 7, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![Tensor::new(&[2], vec![1.0f32, -2.0])] }]
+    }
+}
+
+pub struct Transpose;
+
+impl Transpose {
+    fn perm(call: &Call, rank: usize) -> Result<Vec<usize>, OpError> {
+        let ints = call.ints("perm")?;
+        let perm: Vec<usize> = ints.iter().filter_map(|&axis| usize::try_from(axis).ok()).collect();
+        let is_permutation = ints.len() == rank && (0..rank).all(|axis| perm.contains(&axis));
+        call.require("C1", is_permutation, || format!("`perm` orders the {rank} axes of x, found {ints:?}"))?;
+        Ok(perm)
+    }
+}
+
+impl Operator for Transpose {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "transpose",
+            "Axis k of y is axis `perm[k]` of x: `y[i(perm[0]), i(perm[1]), …] = x[i0, i1, …]`.\n\n\
+             * C1: `perm` has every axis of x once.",
+        )
+        .operand("x")
+        .required_attr("perm", AttrKind::Ints)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let x = call.ty(0)?;
+        let perm = Self::perm(call, x.shape.rank())?;
+        let mut ty = x.with_shape(Shape::new(perm.iter().map(|&axis| x.shape[axis].clone())));
+        moved_axis(call, "C1", &mut ty, |axis| perm.iter().position(|&from| from == axis))?;
+        Ok(vec![ty])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        fn go<T: Element>(x: &Array<T>, perm: &[usize]) -> Tensor {
+            T::wrap(x.clone().permuted_axes(IxDyn(perm)))
+        }
+        let x = inputs.get(0)?;
+        // A permutation of the axes of x, which is what `permuted_axes` needs.
+        let perm = Self::perm(&inputs.call, x.sizes().len())?;
+        Ok(vec![dispatch!(x, array => go(array, &perm))])
+    }
+
+    fn quantize(&self) -> Quantize {
+        STAYS
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let perm = OnnxAttr::Ints(cx.call.ints("perm")?.to_vec());
+        Ok(Lowered::Nodes(vec![cx.node("Transpose", cx.operand_names.to_vec()).attr("perm", perm)]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let perm = match cx.opt_ints("perm")? {
+                Some(perm) => perm.to_vec(),
+                // Ranks are small: they count the entries of a list in memory.
+                None => (0..cx.ty(0)?.shape.rank() as i64).rev().collect(),
+            };
+            Ok(vec![cx.op("transpose", Attrs::new().with("perm", perm), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Transpose".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[1, 2, 2, 3], (0..12u8).collect());
+        vec![Example { attrs: Attrs::new().with("perm", vec![0, 3, 1, 2]), operands: vec![x] }]
+    }
+}
+
+pub struct Concat;
+
+impl Operator for Concat {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "concat",
+            "The operands x[0], x[1], … one after the other along `axis`: y has the sum of their sizes there \
+             and their common size elsewhere; `y[…, o(m) + i, …] = x[m][…, i, …]` with \
+             `o(m) = size(x[0]) + … + size(x[m-1])`.\n\n\
+             * C1: 0 <= axis < rank of x[0].\n\
+             * C2: all operands are on one grid, which does not belong to `axis`.\n\
+             * C3: all operands have the same sizes but on `axis`.\n\
+             * C4: the sum of sizes does not overflow.",
+        )
+        .variadic("x")
+        .required_attr("axis", AttrKind::Int)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let first = call.ty(0)?;
+        let axis = call.axis("C1", "axis", first.shape.rank())?;
+        let grid_axis = first.grid.affine().and_then(|affine| affine.axis);
+        call.require("C2", grid_axis != Some(axis), || format!("the grid of x[0] belongs to axis {axis}"))?;
+        let mut sum = first.shape[axis].clone();
+        for position in 1..call.operands.len() {
+            let ty = call.ty(position)?;
+            call.require("C2", ty.grid == first.grid, || {
+                format!("x[{position}] is on the grid of x[0] ({}), found {}", first.storage(), ty.storage())
+            })?;
+            let (a, b) = (&first.shape, &ty.shape);
+            let alike = a.rank() == b.rank() && (0..a.rank()).all(|at| at == axis || a[at] == b[at]);
+            call.require("C3", alike, || format!("all sizes but axis {axis} are equal, found {a} and {b}"))?;
+            let size = call.known(&sum)?.checked_add(call.known(&b[axis])?);
+            sum = Dim::Fixed(size.ok_or_else(|| call.broken("C4", "the sum of sizes does not overflow"))?);
+        }
+        let mut dims = first.shape.to_vec();
+        dims[axis] = sum;
+        Ok(vec![first.with_shape(dims)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        fn go<T: Element>(inputs: &Inputs, first: &Array<T>, axis: usize) -> Result<Vec<Tensor>, OpError> {
+            let mut views = vec![first.view()];
+            for position in 1..inputs.tensors.len() {
+                views.push(inputs.array::<T>(position)?.view());
+            }
+            let y = ndarray::concatenate(Axis(axis), &views);
+            let y = y.map_err(|error| inputs.call.broken("C3", error.to_string()))?;
+            Ok(vec![T::wrap(y.into_shared())])
+        }
+        let x = inputs.get(0)?;
+        let axis = inputs.call.axis("C1", "axis", x.sizes().len())?;
+        dispatch!(x, array => go(inputs, array, axis))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("a concatenation runs on the device as QuantizedConcat, of values that are not constant")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let axis = OnnxAttr::Int(cx.call.int("axis")?);
+        Ok(Lowered::Nodes(vec![cx.node("Concat", cx.operand_names.to_vec()).attr("axis", axis)]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let operands: Vec<ValueId> =
+                (0..cx.operands.len()).map(|position| cx.operand(position)).collect::<Result<_, _>>()?;
+            let Some(axis) = cx.opt_int("axis")? else {
+                return Err(cx.invalid("needs axis"));
+            };
+            let rank = cx.ty(0)?.shape.rank();
+            let attrs = Attrs::new().with("axis", cx.axis(axis, rank, rank)?);
+            Ok(vec![cx.op("concat", attrs, &operands)?])
+        }
+        // Before opset 4 the axis had a default.
+        vec![Lift { domain: "", op_type: "Concat".into(), since: 4, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let (a, b) =
+            (Tensor::new(&[2, 1, 2], vec![1i8, 2, 3, 4]), Tensor::new(&[2, 2, 2], (10..18i8).collect()));
+        vec![Example { attrs: Attrs::new().with("axis", 1), operands: vec![a.clone(), b, a] }]
+    }
+}

@@ -1,0 +1,321 @@
+//! Operators that put elements around a tensor: `pad`, `channel_pad`.
+
+use ndarray::{ArrayD, IxDyn, Slice};
+
+use super::number::Real;
+use super::{
+    Arithmetic, BRAINCHIP, Bound, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
+    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, for_float,
+};
+use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, TensorType, dispatch};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(Pad), Box::new(ChannelPad)]
+}
+
+/// `size` with `before` and `after` more.
+fn grown(call: &Call, label: &'static str, dim: &Dim, before: usize, after: usize) -> Result<Dim, OpError> {
+    if before == 0 && after == 0 {
+        return Ok(dim.clone());
+    }
+    let size = call.known(dim)?.checked_add(before).and_then(|size| size.checked_add(after));
+    size.map(Dim::Fixed).ok_or_else(|| call.broken(label, "the sizes of y do not overflow"))
+}
+
+/// Copies `x` into `y` so that it starts at `before` on each axis.
+fn place<T: Element>(x: &Array<T>, before: &[usize], y: &mut ArrayD<T>) {
+    let mut inside = y.slice_each_axis_mut(|axis| {
+        // Both have the rank of x.
+        let (start, size) = (before[axis.axis.index()], x.shape()[axis.axis.index()]);
+        Slice::from(start..start + size)
+    });
+    inside.assign(x);
+}
+
+pub struct Pad;
+
+impl Pad {
+    /// The elements before and after, by axis.
+    fn pads(call: &Call) -> Result<(Vec<usize>, Vec<usize>), OpError> {
+        let rank = call.ty(0)?.shape.rank();
+        let ints = call.ints("pads")?;
+        let pads: Vec<usize> = ints.iter().filter_map(|&pad| usize::try_from(pad).ok()).collect();
+        call.require("C2", ints.len() == 2 * rank && pads.len() == ints.len(), || {
+            format!("`pads` is {} integers from 0, found {ints:?}", 2 * rank)
+        })?;
+        let (before, after) = pads.split_at(rank);
+        Ok((before.to_vec(), after.to_vec()))
+    }
+
+    /// `value` as an element of the storage type.
+    fn value(call: &Call, storage: DType) -> Result<Tensor, OpError> {
+        let value = call.float("value")?;
+        let element = match storage {
+            DType::F32 => Some(Tensor::scalar(value)),
+            DType::F64 => Some(Tensor::scalar(f64::from(value))),
+            // The cast saturates; what it changes is not a value of the type.
+            DType::I8 => Some(value as i8).filter(|&v| f32::from(v) == value).map(Tensor::scalar),
+            DType::U8 => Some(value as u8).filter(|&v| f32::from(v) == value).map(Tensor::scalar),
+            DType::I32 => Some(value as i32).filter(|&v| f64::from(v) == value.into()).map(Tensor::scalar),
+            DType::I64 => Some(value as i64)
+                .filter(|&v| i128::from(v) as f32 == value && v != i64::MAX)
+                .map(Tensor::scalar),
+            _ => None,
+        };
+        element.ok_or_else(|| call.broken("C3", format!("{value} is a value of {storage}")))
+    }
+}
+
+impl Operator for Pad {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "pad",
+            "`y[i0, i1, …] = x[i0 - pads[0], i1 - pads[1], …]` where that is inside x, and `value` elsewhere. \
+             `pads` is the number of elements before x on each axis, then that after it on each axis.\n\n\
+             * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+             * C2: `pads` is two integers from 0 for each axis of x.\n\
+             * C3: `value` is a value of the storage type.\n\
+             * C4: the sizes of y do not overflow.",
+        )
+        .operand("x")
+        .required_attr("pads", AttrKind::Ints)
+        .attr("value", 0.0f32)
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let storages = [DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64];
+        let storage = call.same_plain("C1", &storages)?;
+        let (before, after) = Self::pads(call)?;
+        Self::value(call, storage)?;
+        let shape = call.ty(0)?.shape.iter().zip(before.iter().zip(&after));
+        let dims = shape.map(|(dim, (&before, &after))| grown(call, "C4", dim, before, after));
+        Ok(vec![TensorType::new(storage, dims.collect::<Result<Vec<_>, _>>()?)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        fn go<T: Element>(inputs: &Inputs, x: &Array<T>, value: &Tensor) -> Result<Vec<Tensor>, OpError> {
+            let (before, after) = Pad::pads(&inputs.call)?;
+            let value = value.elements::<T>().and_then(|value| value.first()).copied().unwrap_or_default();
+            let sizes: Vec<usize> = x
+                .shape()
+                .iter()
+                .zip(before.iter().zip(&after))
+                .map(|(size, (before, after))| size + before + after)
+                .collect();
+            let mut y = inputs.call.filled(&sizes, value)?;
+            place(x, &before, &mut y);
+            Ok(vec![T::wrap(y.into_shared())])
+        }
+        let x = inputs.get(0)?;
+        let value = Self::value(&inputs.call, x.dtype())?;
+        dispatch!(x, array => go(inputs, array, &value))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("a pad runs on the device only as part of a convolution layer")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let pads = cx.initializer("pads", Tensor::vector(cx.call.ints("pads")?.to_vec()));
+        let value = Self::value(&cx.call, cx.call.ty(0)?.storage())?;
+        let value = cx.initializer("value", value);
+        let mut inputs = cx.operand_names.to_vec();
+        inputs.extend([pads, value]);
+        Ok(Lowered::Nodes(vec![cx.node("Pad", inputs).attr("mode", OnnxAttr::Str("constant".to_owned()))]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let rank = cx.ty(0)?.shape.rank();
+            match cx.opt_text("mode")? {
+                None | Some("constant") => {}
+                Some(mode) => return Err(cx.unsupported(format!("a pad in mode `{mode}`"))),
+            }
+            let Some(stated) = cx.constant_ints(1, "pads")? else {
+                return Err(cx.invalid("needs pads"));
+            };
+            let axes = match cx.constant_ints(3, "axes")?.filter(|_| cx.opset >= 18) {
+                Some(axes) => {
+                    axes.iter().map(|&axis| cx.axis(axis, rank, rank)).collect::<Result<Vec<_>, _>>()?
+                }
+                // Ranks are small: they count the entries of a list in memory.
+                None => (0..rank as i64).collect(),
+            };
+            if stated.len() != 2 * axes.len() {
+                return Err(cx.invalid(format!("pads of {} axes are {} entries", axes.len(), stated.len())));
+            }
+            if stated.iter().any(|&pad| pad < 0) {
+                return Err(cx.unsupported("a pad that takes elements away"));
+            }
+            let mut pads = vec![0; 2 * rank];
+            let (before, after) = stated.split_at(axes.len());
+            for (&axis, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
+                // Axes are below the rank.
+                pads[axis as usize] = before;
+                pads[axis as usize + rank] = after;
+            }
+            let mut attrs = Attrs::new().with("pads", pads);
+            if let Some(value) = constant_value(cx)? {
+                attrs.set("value", value);
+            }
+            Ok(vec![cx.op("pad", attrs, &[x])?])
+        }
+        // Before opset 11 pads and value were attributes.
+        vec![Lift { domain: "", op_type: "Pad".into(), since: 11, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[1, 1, 2, 2], vec![1.0f32, 2.0, 3.0, 4.0]);
+        let attrs = Attrs::new().with("pads", vec![0, 0, 1, 0, 0, 0, 0, 2]);
+        vec![
+            Example { attrs: attrs.clone(), operands: vec![x] },
+            Example {
+                attrs: attrs.with("value", -128.0),
+                operands: vec![Tensor::new(&[1, 1, 1, 2], vec![5i8, 6])],
+            },
+        ]
+    }
+}
+
+/// The `constant_value` of a Pad, of whatever storage; `None` if it is absent.
+fn constant_value(cx: &LiftCx) -> Result<Option<f32>, OpError> {
+    let Some(tensor) = cx.constant(2) else {
+        return cx.constant_float(2, "constant_value");
+    };
+    // An integer that f32 cannot hold is no value of the attribute.
+    let exact = |v: i64| Some(v as f32).filter(|&float| float as i128 == i128::from(v));
+    let value = match &*tensor {
+        Tensor::I8(array) if array.len() == 1 => array.first().and_then(|&v| exact(v.into())),
+        Tensor::U8(array) if array.len() == 1 => array.first().and_then(|&v| exact(v.into())),
+        Tensor::I32(array) if array.len() == 1 => array.first().and_then(|&v| exact(v.into())),
+        Tensor::I64(array) if array.len() == 1 => array.first().and_then(|&v| exact(v)),
+        _ => return cx.constant_float(2, "constant_value"),
+    };
+    value.map(Some).ok_or_else(|| cx.unsupported("`constant_value` that f32 cannot hold"))
+}
+
+pub struct ChannelPad;
+
+impl ChannelPad {
+    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+        let (x, value) = (inputs.array::<T>(0)?, inputs.array::<T>(1)?);
+        let &[batch, channels, height, width] = x.shape() else {
+            return Err(inputs.call.broken("C2", "x has 4 axes"));
+        };
+        let [top, left, bottom, right] = inputs.call.sizes("pads", 0)?;
+        let sizes = [batch, channels, height + top + bottom, width + left + right];
+        let value = value.to_shape(IxDyn(&[1, channels, 1, 1]));
+        let value = value.map_err(|error| inputs.call.broken("C3", error.to_string()))?;
+        let mut y = inputs.call.filled(&sizes, T::default())?;
+        // Checked: one value per channel of y.
+        y.assign(&value);
+        place(x, &[0, 0, top, left], &mut y);
+        Ok(vec![T::wrap(y.into_shared())])
+    }
+}
+
+impl Operator for ChannelPad {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "channel_pad",
+            "`y[n, c, i, j] = x[n, c, i - pads[0], j - pads[1]]` where that is inside x, and `value[c]` elsewhere; \
+             for x `[N, C, H, W]`, value `[C]` and y `[N, C, H + pads[0] + pads[2], W + pads[1] + pads[3]]`. \
+             `pads` is top, left, bottom, right.\n\n\
+             * C0: `pads` is 4 sizes from 0.\n\
+             * C1: x and value are plain and stored alike, as f32 or f64.\n\
+             * C2: x has 4 axes.\n\
+             * C3: value has the one axis C.\n\
+             * C4: the sizes of y do not overflow.",
+        )
+        .operand("x")
+        .operand("value")
+        .attr("pads", vec![0, 0, 0, 0])
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let storage = call.same_plain("C1", FLOATS)?;
+        let [top, left, bottom, right] = call.sizes("pads", 0)?;
+        let x = &call.ty(0)?.shape;
+        let [batch, channels, height, width] = &**x else {
+            return Err(call.broken("C2", format!("x has 4 axes, found {x}")));
+        };
+        let value = &call.ty(1)?.shape;
+        call.require("C3", **value == [channels.clone()], || {
+            format!("value has shape [{channels}], found {value}")
+        })?;
+        let height = grown(call, "C4", height, top, bottom)?;
+        let width = grown(call, "C4", width, left, right)?;
+        Ok(vec![TensorType::new(storage, vec![batch.clone(), channels.clone(), height, width])])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("a pad runs on the device only as part of a convolution layer of the network's input")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let [top, left, bottom, right] = cx.call.sizes("pads", 0)?.map(|pad: usize| pad as i64);
+        let pads = cx.initializer("pads", Tensor::vector(vec![0, 0, top, left, 0, 0, bottom, right]));
+        let [x, value] = [0, 1].map(|position| cx.operand_names.get(position).cloned().unwrap_or_default());
+        let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("BRNPad", vec![x, pads, value]) };
+        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let (x, value) = (cx.operand(0)?, cx.operand(2)?);
+            let pads = match cx.constant_ints(1, "pads")?.as_deref() {
+                Some(&[0, 0, top, left, 0, 0, bottom, right]) => vec![top, left, bottom, right],
+                other => {
+                    return Err(cx.unsupported(format!("pads {other:?} (rows and columns of 4 axes only)")));
+                }
+            };
+            Ok(vec![cx.op("channel_pad", Attrs::new().with("pads", pads), &[x, value])?])
+        }
+        vec![Lift { domain: BRAINCHIP, op_type: "BRNPad".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[1, 2, 1, 2], vec![1.0f32, 2.0, 3.0, 4.0]);
+        let value = Tensor::new(&[2], vec![0.5f32, -7.0]);
+        vec![Example { attrs: Attrs::new().with("pads", vec![1, 0, 0, 1]), operands: vec![x, value] }]
+    }
+}
+
+/// Exact, unlike `Pad(x - value) + value`: a mask, false where x is, chooses between the zero-padded
+/// x and the value.
+fn function(op_type: &str, _: Bound) -> OnnxFunction {
+    let scalar =
+        |name: &str, tensor| OnnxNode::new("Constant", &[], &[name]).attr("value", OnnxAttr::Tensor(tensor));
+    OnnxFunction {
+        domain: BRAINCHIP.to_owned(),
+        name: op_type.to_owned(),
+        inputs: ["x", "pads", "value"].map(str::to_owned).to_vec(),
+        outputs: vec!["y".to_owned()],
+        attrs: Vec::new(),
+        nodes: vec![
+            OnnxNode::new("Pad", &["x", "pads"], &["padded"]),
+            OnnxNode::new("Shape", &["x"], &["shape"]),
+            OnnxNode::new("ConstantOfShape", &["shape"], &["inside"])
+                .attr("value", OnnxAttr::Tensor(Tensor::vector(vec![false]))),
+            scalar("true", Tensor::scalar(true)),
+            OnnxNode::new("Pad", &["inside", "pads", "true"], &["outside"]),
+            scalar("axes", Tensor::vector(vec![1i64, 2])),
+            OnnxNode::new("Unsqueeze", &["value", "axes"], &["values"]),
+            OnnxNode::new("Where", &["outside", "values", "padded"], &["y"]),
+        ],
+    }
+}

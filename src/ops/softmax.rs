@@ -1,0 +1,130 @@
+//! `softmax`.
+
+use super::number::Real;
+use super::{
+    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
+    Quantize, Schema, for_float,
+};
+use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::tensor::{Dim, Tensor, TensorType};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    vec![Box::new(Softmax)]
+}
+
+pub struct Softmax;
+
+impl Softmax {
+    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+        let (x, sizes) = (inputs.elements::<T>(0)?, inputs.get(0)?.sizes());
+        let axis = inputs.call.axis("C2", "axis", sizes.len())?;
+        let (size, step) = (sizes[axis], sizes[axis + 1..].iter().product::<usize>());
+        let mut y = x.to_vec();
+        // A run starts at each index of the axes before, and of those after. Where a size is 0
+        // there is no element, and no run.
+        let starts = (0..x.len()).step_by((size * step).max(1)).flat_map(|outer| outer..outer + step);
+        for start in starts {
+            let run = || (0..size).map(|i| start + i * step);
+            let largest = run().fold(T::LEAST, |best, at| if x[at] > best { x[at] } else { best });
+            let mut sum = T::default();
+            for at in run() {
+                y[at] = Real::exp(x[at] - largest);
+                sum = sum + y[at];
+            }
+            for at in run() {
+                y[at] = (y[at] / sum).canonical();
+            }
+        }
+        inputs.call.result(sizes, y)
+    }
+}
+
+impl Operator for Softmax {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "softmax",
+            "`y[i] = exp(x[i] - m) / (sum over k of exp(x[k] - m))` along `axis`, with m the largest x there. Every \
+             step is rounded to the storage type, and the sum goes in the order of k from 0.\n\n\
+             * C1: x is plain f32 or f64.\n\
+             * C2: 0 <= axis < rank of x.",
+        )
+        .operand("x")
+        .required_attr("axis", AttrKind::Int)
+        .rounding()
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        call.same_plain("C1", FLOATS)?;
+        let x = call.ty(0)?;
+        call.axis("C2", "axis", x.shape.rank())?;
+        Ok(vec![x.clone()])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("the device has no softmax")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let axis = OnnxAttr::Int(cx.call.int("axis")?);
+        Ok(Lowered::Nodes(vec![cx.node("Softmax", cx.operand_names.to_vec()).attr("axis", axis)]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            let shape = cx.ty(0)?.shape.clone();
+            let rank = shape.rank();
+            let default = if cx.opset < 13 { 1 } else { -1 };
+            let axis = cx.axis(cx.int("axis", default)?, rank, rank)?;
+            // `axis` is below the rank. Up to opset 12 the sum went over all axes from it on, which
+            // is that axis alone where the others have size 1.
+            let after = &shape[axis as usize + 1..];
+            if cx.opset >= 13 || after.iter().all(|dim| *dim == Dim::Fixed(1)) {
+                return Ok(vec![cx.op("softmax", Attrs::new().with("axis", axis), &[x])?]);
+            }
+            let original = lifted_shape(cx, &shape)?;
+            let allowzero = original.contains(&0);
+            let matrix = cx.step("matrix", "flatten", Attrs::new().with("axis", axis), &[x])?;
+            let y = cx.step("softmax", "softmax", Attrs::new().with("axis", 1), &[matrix])?;
+            Ok(vec![cx.op(
+                "reshape",
+                Attrs::new().with("shape", original).with("allowzero", allowzero),
+                &[y],
+            )?])
+        }
+        vec![Lift { domain: "", op_type: "Softmax".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(
+            &[2, 3, 2],
+            vec![1.0f32, -2.0, 0.5, 30.0, 0.0, 2.5, -1.0, 1.0, 1.0, 1.0, 88.0, -90.0],
+        );
+        vec![Example { attrs: Attrs::new().with("axis", 1), operands: vec![x] }]
+    }
+}
+
+/// The entries of a reshape to `shape`: an unknown size is what is left over.
+fn lifted_shape(cx: &LiftCx, shape: &[Dim]) -> Result<Vec<i64>, OpError> {
+    let mut free = 1;
+    let mut entries = Vec::new();
+    for dim in shape {
+        entries.push(match dim.fixed().and_then(|size| i64::try_from(size).ok()) {
+            Some(size) => size,
+            None if free > 0 => {
+                free -= 1;
+                -1
+            }
+            None => i64::try_from(cx.known(dim)?).unwrap_or(i64::MAX),
+        });
+    }
+    Ok(entries)
+}
