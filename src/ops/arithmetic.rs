@@ -206,3 +206,119 @@ fn lift_many(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let last = cx.operand(count - 1)?;
     Ok(vec![cx.op(&op, Attrs::new(), &[y, last])?])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn none() -> Attrs {
+        Attrs::new()
+    }
+
+    #[test]
+    fn constraints() {
+        for op in ["add", "sub", "mul", "div", "min", "max"] {
+            check_labels(
+                op,
+                &[
+                    ("C1", none(), &["f32[2]", "f64[2]"]),
+                    ("C1", none(), &["i8[2]", "i8[2]"]),
+                    ("C2", none(), &["f32[2, 3]", "f32[2]"]),
+                    ("C2", none(), &["f32[N, 3]", "f32[4, 3]"]),
+                ],
+            );
+            assert_eq!(shape(op, none(), &["f32[N, 3, 4]", "f32[3, 1]"]), "f32[N, 3, 4]");
+        }
+        assert_eq!(broken(infer("add", none(), &[quantized("i32[2]", 1), ty("i32[2]")])), "C1");
+    }
+
+    #[test]
+    fn sizes_of_one_stretch() {
+        let (column, row) = (tensor(&[2, 1], [10.0f32, 20.0]), tensor(&[3], [1.0f32, 2.0, 3.0]));
+        let y = eval("add", none(), &[column.clone(), row.clone()]);
+        assert_eq!(y, Ok(tensor(&[2, 3], [11.0f32, 12.0, 13.0, 21.0, 22.0, 23.0])));
+        let y = eval("sub", none(), &[row, column]);
+        assert_eq!(y, Ok(tensor(&[2, 3], [-9.0f32, -8.0, -7.0, -19.0, -18.0, -17.0])));
+        let empty = eval("mul", none(), &[tensor::<f32>(&[0, 3], []), tensor(&[3], [1.0f32; 3])]);
+        assert_eq!(empty, Ok(tensor::<f32>(&[0, 3], [])));
+    }
+
+    #[test]
+    fn integers_wrap_and_truncate() {
+        let pair = |op, a: i32, b: i32| eval(op, none(), &[Tensor::scalar(a), Tensor::scalar(b)]);
+        assert_eq!(pair("add", i32::MAX, 1), Ok(Tensor::scalar(i32::MIN)));
+        assert_eq!(pair("sub", i32::MIN, 1), Ok(Tensor::scalar(i32::MAX)));
+        assert_eq!(pair("mul", 1 << 30, 4), Ok(Tensor::scalar(0)));
+        assert_eq!(pair("div", -7, 2), Ok(Tensor::scalar(-3)));
+        assert_eq!(pair("div", i32::MIN, -1), Ok(Tensor::scalar(i32::MIN)));
+        assert_eq!(broken(pair("div", 1, 0)), "C3");
+    }
+
+    #[test]
+    fn floats_follow_ieee() {
+        let pair = |op, a: f32, b: f32| {
+            let y = eval(op, none(), &[Tensor::scalar(a), Tensor::scalar(b)]).unwrap();
+            y.elements::<f32>().unwrap()[0]
+        };
+        assert_eq!(pair("div", 1.0, 0.0), f32::INFINITY);
+        // Whatever sign a CPU gives to the NaN of an invalid operation.
+        assert_eq!(pair("div", 0.0, 0.0).to_bits(), f32::NAN.to_bits());
+        assert_eq!(pair("sub", f32::INFINITY, f32::INFINITY).to_bits(), f32::NAN.to_bits());
+        for op in ["min", "max"] {
+            assert!(pair(op, f32::NAN, 1.0).is_nan() && pair(op, 1.0, f32::NAN).is_nan());
+        }
+        assert_eq!((pair("min", 1.0, 2.0), pair("max", 1.0, 2.0)), (1.0, 2.0));
+    }
+
+    #[test]
+    fn many_operands_nest_from_the_left() {
+        let x = |v: f32| Operand::Input(Tensor::scalar(v));
+        let (graph, y) = lift(&onnx("Sum", &[]), 13, &[x(1.0), x(2.0), x(3.0)]).unwrap();
+        let last = graph.node(y.node);
+        let inner = graph.node(last.operand(0).unwrap().node);
+        assert_eq!((last.op(), inner.op()), (Some("add"), Some("add")));
+        assert_eq!(
+            lift_and_eval(&onnx("Sum", &[]), 13, &[x(1.0), x(2.0), x(3.0)]),
+            Ok(Tensor::scalar(6.0f32))
+        );
+        assert_eq!(lift_and_eval(&onnx("Sum", &[]), 13, &[x(1.0)]), Ok(Tensor::scalar(1.0f32)));
+        assert_eq!(
+            lift_and_eval(&onnx("Max", &[]), 13, &[x(1.0), x(5.0), x(3.0)]),
+            Ok(Tensor::scalar(5.0f32))
+        );
+        assert!(lift(&onnx("Min", &[]), 13, &[]).is_err());
+    }
+
+    proptest! {
+        /// Element by element, an operand that is broadcast is read at the index taken modulo its
+        /// sizes, the indices being aligned at the end.
+        #[test]
+        fn broadcasting_repeats(
+            sizes in prop::collection::vec(1usize..4, 1..4),
+            stretched in prop::collection::vec(any::<bool>(), 3),
+            missing in 0usize..3,
+            seed in any::<u32>(),
+        ) {
+            let mut other: Vec<usize> =
+                sizes.iter().zip(&stretched).map(|(&size, &one)| if one { 1 } else { size }).collect();
+            other.drain(..missing.min(other.len()));
+            let fill = |sizes: &[usize], salt: u32| -> Vec<i32> {
+                (0..sizes.iter().product::<usize>() as u32).map(|i| (i.wrapping_mul(seed) ^ salt) as i32).collect()
+            };
+            let (a, b) = (fill(&sizes, 1), fill(&other, 2));
+            let y = eval("sub", none(), &[tensor(&sizes, a.clone()), tensor(&other, b.clone())]).unwrap();
+            for (at, &found) in y.elements::<i32>().unwrap().iter().enumerate() {
+                let (mut rest, mut from, mut step) = (at, 0, 1);
+                for (&size, &own) in sizes.iter().rev().zip(other.iter().rev()) {
+                    from += rest % size % own * step;
+                    rest /= size;
+                    step *= own;
+                }
+                prop_assert_eq!(found, a[at].wrapping_sub(b[from]));
+            }
+        }
+    }
+}

@@ -164,3 +164,115 @@ impl Operator for Conv2d {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn constraints() {
+        let none = Attrs::new();
+        let group = |group: i64| Attrs::new().with("group", group);
+        check_labels(
+            "conv2d",
+            &[
+                ("C0", Attrs::new().with("strides", vec![0, 1]), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
+                ("C0", Attrs::new().with("pads", vec![1, 1]), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
+                ("C1", none.clone(), &["f32[1, 2, 3, 3]", "f64[4, 2, 1, 1]"]),
+                ("C1", none.clone(), &["i8[1, 2, 3, 3]", "i8[4, 2, 1, 1]"]),
+                ("C2", none.clone(), &["f32[1, 2, 3]", "f32[4, 2, 1, 1]"]),
+                ("C3", group(0), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
+                ("C4", group(3), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
+                ("C5", group(2), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
+                ("C6", none.clone(), &["f32[1, 2, 3, 3]", "f32[4, 2, 4, 1]"]),
+                ("C6", none.clone(), &["f32[1, 2, 0, 3]", "f32[4, 2, 1, 1]"]),
+                ("C7", none.clone(), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]", "f32[3]"]),
+            ],
+        );
+        assert_eq!(shape("conv2d", none.clone(), &["f32[N, 2, 5, 4]", "f32[7, 2, 3, 2]"]), "f32[N, 7, 3, 3]");
+        assert_unknown_size(infer("conv2d", none, &[ty("f32[N, 2, H, W]"), ty("f32[7, 2, 3, 2]")]));
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[1, 1, 3, 3], [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+        let w = tensor(&[1, 1, 2, 2], [1.0f32, -1.0, 0.5, 2.0]);
+        let b = tensor(&[1], [100.0f32]);
+        // 1 - 2 + 2 + 10 = 11, and so on.
+        let y = eval("conv2d", Attrs::new(), &[x.clone(), w.clone(), b.clone()]);
+        assert_eq!(y, Ok(tensor(&[1, 1, 2, 2], [111.0f32, 113.5, 118.5, 121.0])));
+        // One row of padding above: only the second row of the kernel reads x.
+        let attrs = Attrs::new().with("pads", vec![1, 0, 0, 0]).with("strides", vec![3, 2]);
+        assert_eq!(eval("conv2d", attrs, &[x.clone(), w.clone()]), Ok(tensor(&[1, 1, 1, 1], [4.5f32])));
+        let attrs = Attrs::new().with("dilations", vec![2, 2]);
+        // 1 - 3 + 3.5 + 18.
+        assert_eq!(eval("conv2d", attrs, &[x, w.clone()]), Ok(tensor(&[1, 1, 1, 1], [19.5f32])));
+        let empty = eval("conv2d", Attrs::new(), &[tensor::<f32>(&[0, 1, 3, 3], []), w, b]);
+        assert_eq!(empty, Ok(tensor::<f32>(&[0, 1, 2, 2], [])));
+    }
+
+    #[test]
+    fn multiply_accumulates_leave_the_batch_out() {
+        let registry = super::super::Registry::built_in();
+        let entry = registry.get("conv2d").unwrap();
+        let attrs = registry.complete("conv2d", Attrs::new().with("group", 2)).unwrap();
+        let operands = [Some(ty("f32[N, 4, 5, 5]")), Some(ty("f32[6, 2, 3, 3]"))];
+        let call = Call { schema: &entry.schema, attrs: &attrs, operands: &operands };
+        assert_eq!(entry.operator.macs(&call), 6 * 2 * 9 * 9);
+    }
+
+    #[test]
+    fn padding_that_keeps_the_size() {
+        let pads = |attrs: &[(&str, OnnxAttr)], x: &str, w: &str| {
+            let operands = [Operand::Typed(ty(x)), Operand::Typed(ty(w))];
+            let (graph, y) = lift(&onnx("Conv", attrs), 11, &operands)?;
+            match &graph.node(y.node).kind {
+                crate::ir::Kind::Op { attrs, .. } => Ok(attrs.get_ints("pads").unwrap().to_vec()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let auto = |text: &str| ("auto_pad", OnnxAttr::Str(text.to_owned()));
+        let two = ("strides", OnnxAttr::Ints(vec![2, 2]));
+        let (x, w) = ("f32[1, 3, 8, 7]", "f32[4, 3, 3, 4]");
+        assert_eq!(pads(&[auto("SAME_UPPER")], x, w), Ok(vec![1, 1, 1, 2]));
+        assert_eq!(pads(&[auto("SAME_LOWER")], x, w), Ok(vec![1, 2, 1, 1]));
+        // Rows: 4 windows of 3 at stride 2 end at 9; columns: 4 of 4 end at 10.
+        assert_eq!(pads(&[auto("SAME_UPPER"), two.clone()], x, w), Ok(vec![0, 1, 1, 2]));
+        assert_eq!(pads(&[auto("SAME_LOWER"), two.clone()], x, w), Ok(vec![1, 2, 0, 1]));
+        assert_eq!(pads(&[auto("VALID"), two], x, w), Ok(vec![0; 4]));
+        assert_eq!(pads(&[("pads", OnnxAttr::Ints(vec![1, 2, 3, 4]))], x, w), Ok(vec![1, 2, 3, 4]));
+        assert_unknown_size(pads(&[auto("SAME_UPPER")], "f32[1, 3, H, 7]", w));
+        assert!(matches!(pads(&[auto("AROUND")], x, w), Err(OpError::Invalid { .. })));
+        let kernel = ("kernel_shape", OnnxAttr::Ints(vec![3, 3]));
+        assert!(matches!(pads(&[kernel], x, w), Err(OpError::Invalid { .. })));
+        assert!(matches!(pads(&[], "f32[1, 3, 8]", "f32[4, 3, 3]"), Err(OpError::Unsupported { .. })));
+    }
+
+    proptest! {
+        /// A depthwise convolution treats each channel as a convolution of its own.
+        #[test]
+        fn depthwise_is_channel_by_channel(
+            channels in 1usize..4, height in 2usize..5, width in 2usize..5, seed in 1u32..1000,
+        ) {
+            let fill = |count: usize, salt: u32| -> Vec<f32> {
+                (0..count as u32).map(|i| ((i + salt).wrapping_mul(seed) % 17) as f32 / 4.0 - 2.0).collect()
+            };
+            let (plane, x, w) = (height * width, fill(channels * height * width, 3), fill(channels * 4, 5));
+            let whole = eval(
+                "conv2d",
+                Attrs::new().with("group", channels as i64),
+                &[tensor(&[1, channels, height, width], x.clone()), tensor(&[channels, 1, 2, 2], w.clone())],
+            ).unwrap();
+            let mut parts = Vec::new();
+            for c in 0..channels {
+                let x = tensor(&[1, 1, height, width], &x[c * plane..(c + 1) * plane]);
+                let w = tensor(&[1, 1, 2, 2], &w[c * 4..(c + 1) * 4]);
+                parts.extend_from_slice(eval("conv2d", Attrs::new(), &[x, w]).unwrap().elements::<f32>().unwrap());
+            }
+            prop_assert_eq!(whole.elements::<f32>().unwrap(), parts.as_slice());
+        }
+    }
+}

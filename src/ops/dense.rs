@@ -329,3 +329,129 @@ impl Operator for MatMul {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn constraints() {
+        let none = Attrs::new();
+        check_labels(
+            "dense",
+            &[
+                ("C1", none.clone(), &["f32[2, 3]", "f64[4, 3]"]),
+                ("C2", none.clone(), &["f32[2, 3, 1]", "f32[4, 3]"]),
+                ("C3", none.clone(), &["f32[2, 3]", "f32[3, 4]"]),
+                ("C4", none.clone(), &["f32[2, 3]", "f32[4, 3]", "f32[1, 4]"]),
+            ],
+        );
+        check_labels(
+            "matmul",
+            &[
+                ("C1", none.clone(), &["i32[2, 3]", "i32[3, 4]"]),
+                ("C2", none.clone(), &["f32[]", "f32[3, 4]"]),
+                ("C3", none.clone(), &["f32[2, 3]", "f32[4, 3]"]),
+                ("C4", none.clone(), &["f32[2, 2, 3]", "f32[3, 3, 4]"]),
+            ],
+        );
+        assert_eq!(shape("dense", none.clone(), &["f32[N, 3]", "f32[4, 3]", "f32[4]"]), "f32[N, 4]");
+        assert_eq!(shape("matmul", none.clone(), &["f32[N, 5, 3]", "f32[3, 4]"]), "f32[N, 5, 4]");
+        assert_eq!(shape("matmul", none.clone(), &["f32[3]", "f32[7, 3, 4]"]), "f32[7, 4]");
+        assert_eq!(shape("matmul", none.clone(), &["f32[3]", "f32[3]"]), "f32[]");
+        assert_unknown_size(infer("dense", none, &[ty("f32[N, I]"), ty("f32[4, I]")]));
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[2, 3], [1.0f32, 2.0, 3.0, -1.0, 0.0, 0.5]);
+        let w = tensor(&[2, 3], [1.0f32, 0.0, -1.0, 2.0, 2.0, 4.0]);
+        let b = tensor(&[2], [0.5f32, -8.0]);
+        let y = eval("dense", Attrs::new(), &[x.clone(), w.clone(), b]);
+        assert_eq!(y, Ok(tensor(&[2, 2], [-1.5f32, 10.0, -1.0, -8.0])));
+        let columns = tensor(&[3, 2], [1.0f32, 2.0, 0.0, 2.0, -1.0, 4.0]);
+        let y = eval("matmul", Attrs::new(), &[x, columns]);
+        assert_eq!(y, Ok(tensor(&[2, 2], [-2.0f32, 18.0, -1.5, 0.0])));
+        let empty = eval("dense", Attrs::new(), &[tensor::<f32>(&[0, 3], []), w]);
+        assert_eq!(empty, Ok(tensor::<f32>(&[0, 2], [])));
+        // A sum of nothing is 0.
+        let y = eval("matmul", Attrs::new(), &[tensor::<f32>(&[1, 0], []), tensor::<f32>(&[0, 2], [])]);
+        assert_eq!(y, Ok(tensor(&[1, 2], [0.0f32; 2])));
+    }
+
+    #[test]
+    fn products_are_fused() {
+        // (1 + 2^-12)^2 = 1 + 2^-11 + 2^-24: the last bit survives only without rounding between.
+        let a = 1.0 + 2f32.powi(-12);
+        let y = eval("matmul", Attrs::new(), &[tensor(&[2], [-1.0f32, a]), tensor(&[2], [1.0f32, a])]);
+        assert_eq!(y, Ok(Tensor::scalar(2f32.powi(-11) + 2f32.powi(-24))));
+    }
+
+    fn gemm(attrs: &[(&str, OnnxAttr)], operands: &[Operand]) -> (String, Result<Tensor, OpError>) {
+        let node = onnx("Gemm", attrs);
+        let (graph, y) = lift(&node, 13, operands).unwrap();
+        let ops: Vec<&str> = graph.order().into_iter().filter_map(|id| graph.node(id).op()).collect();
+        assert_eq!(graph.ty(y).shape.rank(), 2);
+        (ops.join(" "), lift_and_eval(&node, 13, operands))
+    }
+
+    #[test]
+    fn gemm_is_dense_with_prepared_operands() {
+        let a = || Operand::Input(tensor(&[1, 2], [1.0f32, 2.0]));
+        let b = [1.0f32, 10.0, 100.0, 1000.0];
+        let constant = |sizes: &[usize], v: &[f32]| Operand::Constant(tensor(sizes, v));
+        let int = |v| OnnxAttr::Int(v);
+        let float = OnnxAttr::Float;
+        // y = [1, 2] * [[1, 10], [100, 1000]] = [201, 2010].
+        let (ops, y) = gemm(&[], &[a(), constant(&[2, 2], &b)]);
+        assert_eq!((ops.as_str(), y), ("dense", Ok(tensor(&[1, 2], [201.0f32, 2010.0]))));
+        // With B transposed: [1 + 20, 100 + 2000].
+        let (ops, y) = gemm(&[("transB", int(1))], &[a(), constant(&[2, 2], &b)]);
+        assert_eq!((ops.as_str(), y), ("dense", Ok(tensor(&[1, 2], [21.0f32, 2100.0]))));
+        let attrs = [("alpha", float(2.0)), ("beta", float(-1.0))];
+        let (ops, y) = gemm(&attrs, &[a(), constant(&[2, 2], &b), constant(&[1, 2], &[1.0, 2.0])]);
+        assert_eq!((ops.as_str(), y), ("dense", Ok(tensor(&[1, 2], [401.0f32, 4018.0]))));
+        let (ops, y) = gemm(&[], &[a(), constant(&[2, 2], &b), constant(&[], &[0.5])]);
+        assert_eq!((ops.as_str(), y), ("dense", Ok(tensor(&[1, 2], [201.5f32, 2010.5]))));
+        // Nothing constant, and a C per row.
+        let operands = [
+            Operand::Input(tensor(&[2, 1], [1.0f32, 2.0])),
+            Operand::Input(tensor(&[2, 2], b)),
+            Operand::Input(tensor(&[1, 1], [3.0f32])),
+        ];
+        let (ops, y) = gemm(&[("transA", int(1)), ("alpha", float(0.5))], &operands);
+        assert_eq!(ops, "transpose transpose mul dense add");
+        assert_eq!(y, Ok(tensor(&[1, 2], [103.5f32, 1008.0])));
+    }
+
+    proptest! {
+        /// A product with a batch is the product of each of its matrices.
+        #[test]
+        fn batches_are_independent(
+            batch in 1usize..4, rows in 0usize..4, depth in 0usize..4, columns in 1usize..4,
+            shared in any::<bool>(), seed in 1u32..1000,
+        ) {
+            let fill = |count: usize, salt: u32| -> Vec<f32> {
+                (0..count as u32).map(|i| ((i + salt).wrapping_mul(seed) % 13) as f32 - 6.0).collect()
+            };
+            let b_batch = if shared { 1 } else { batch };
+            let a = fill(batch * rows * depth, 1);
+            let b = fill(b_batch * depth * columns, 2);
+            let y = eval("matmul", Attrs::new(), &[
+                tensor(&[batch, rows, depth], a.clone()),
+                tensor(&[b_batch, depth, columns], b.clone()),
+            ]).unwrap();
+            let mut parts = Vec::new();
+            for i in 0..batch {
+                let at = if shared { 0 } else { i };
+                let a = tensor(&[rows, depth], &a[i * rows * depth..(i + 1) * rows * depth]);
+                let b = tensor(&[depth, columns], &b[at * depth * columns..(at + 1) * depth * columns]);
+                parts.extend_from_slice(eval("matmul", Attrs::new(), &[a, b]).unwrap().elements::<f32>().unwrap());
+            }
+            prop_assert_eq!(y, tensor(&[batch, rows, columns], parts));
+        }
+    }
+}

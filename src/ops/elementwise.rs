@@ -270,3 +270,67 @@ impl Operator for Sqrt {
         vec![Example { attrs: Attrs::new(), operands: vec![x] }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn constraints() {
+        for op in ["relu", "sigmoid", "sqrt"] {
+            check_labels(op, &[("C1", Attrs::new(), &["u8[2]"])]);
+            assert_eq!(shape(op, Attrs::new(), &["f64[N, 3]"]), "f64[N, 3]");
+        }
+        let crossed = Attrs::new().with("min", 2.0).with("max", 1.0);
+        check_labels("clip", &[("C1", Attrs::new(), &["i8[2]"]), ("C2", crossed, &["f32[2]"])]);
+        let quantized = quantized("i8[1, 2]", 1);
+        assert_eq!(broken(infer("relu", Attrs::new(), &[quantized])), "C1");
+    }
+
+    #[test]
+    fn relu_is_zero_below_zero() {
+        let y = eval("relu", Attrs::new(), &[tensor(&[4], [-1.0f32, 2.0, f32::INFINITY, f32::NAN])]).unwrap();
+        assert_eq!(y.elements::<f32>().unwrap()[..3], [0.0, 2.0, f32::INFINITY]);
+        assert!(y.elements::<f32>().unwrap()[3].is_nan());
+        let y = eval("relu", Attrs::new(), &[tensor(&[2], [i64::MIN, 7])]);
+        assert_eq!(y, Ok(tensor(&[2], [0i64, 7])));
+    }
+
+    #[test]
+    fn clip_keeps_to_its_bounds() {
+        let attrs = Attrs::new().with("min", -1.0).with("max", 6.0);
+        let y = eval("clip", attrs, &[tensor(&[4], [-2.0f64, -1.0, 5.5, 7.0])]);
+        assert_eq!(y, Ok(tensor(&[4], [-1.0f64, -1.0, 5.5, 6.0])));
+    }
+
+    #[test]
+    fn clip_is_lifted_with_either_bound() {
+        let x = || Operand::Input(tensor(&[3], [-2.0f32, 0.5, 7.0]));
+        let bound = |v: f32| Operand::Constant(Tensor::scalar(v));
+        let clip = |operands: &[Operand]| lift_and_eval(&onnx("Clip", &[]), 13, operands);
+        assert_eq!(clip(&[x()]), Ok(tensor(&[3], [-2.0f32, 0.5, 7.0])));
+        assert_eq!(clip(&[x(), Operand::Absent, bound(6.0)]), Ok(tensor(&[3], [-2.0f32, 0.5, 6.0])));
+        assert_eq!(clip(&[x(), bound(0.0)]), Ok(tensor(&[3], [0.0f32, 0.5, 7.0])));
+        assert!(matches!(clip(&[x(), x()]), Err(OpError::Unsupported { .. })));
+        // 0.1 in f64 is not an f32.
+        assert!(matches!(
+            clip(&[x(), Operand::Constant(Tensor::scalar(0.1f64))]),
+            Err(OpError::Unsupported { .. })
+        ));
+    }
+
+    #[test]
+    fn sigmoid_has_its_limits() {
+        let y = eval("sigmoid", Attrs::new(), &[tensor(&[4], [0.0f32, -1000.0, 1000.0, 1.0])]).unwrap();
+        // 1 / (1 + 1/e), to the nearest f32.
+        assert_eq!(y, tensor(&[4], [0.5f32, 0.0, 1.0, 0.731_058_6]));
+    }
+
+    #[test]
+    fn sqrt_rounds_once() {
+        let y = eval("sqrt", Attrs::new(), &[tensor(&[3], [2.0f32, 9.0, -1.0])]).unwrap();
+        assert_eq!(y.elements::<f32>().unwrap()[..2], [std::f32::consts::SQRT_2, 3.0]);
+        assert_eq!(y.elements::<f32>().unwrap()[2].to_bits(), f32::NAN.to_bits());
+    }
+}

@@ -108,3 +108,50 @@ impl Operator for BatchNorm {
         vec![Example { attrs: Attrs::new(), operands }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn constraints() {
+        let none = Attrs::new();
+        check_labels(
+            "batch_norm",
+            &[
+                ("C1", none.clone(), &["f32[1, 2]", "f32[2]", "f32[2]", "f32[2]", "f64[2]"]),
+                ("C2", none.clone(), &["f32[2]", "f32[2]", "f32[2]", "f32[2]", "f32[2]"]),
+                ("C3", none.clone(), &["f32[1, 2]", "f32[2]", "f32[3]", "f32[2]", "f32[2]"]),
+            ],
+        );
+        let operands = ["f32[N, 2, H, W]", "f32[2]", "f32[2]", "f32[2]", "f32[2]"];
+        assert_eq!(shape("batch_norm", none, &operands), "f32[N, 2, H, W]");
+    }
+
+    #[test]
+    fn every_step_rounds() {
+        let pair = |a: f32, b: f32| tensor(&[2], [a, b]);
+        let (x, gamma, beta) = (tensor(&[2, 2], [3.0f32, 0.1, 5.0, -0.3]), pair(4.0, 0.7), pair(-1.0, 0.2));
+        let (mean, var) = (pair(1.0, 0.05), pair(3.75, 1.3));
+        let attrs = Attrs::new().with("epsilon", 0.25);
+        let y = eval("batch_norm", attrs, &[x, gamma, beta, mean, var]).unwrap();
+        // Channel 0: a = 4 / sqrt(3.75 + 0.25) = 2.
+        let a = 0.7f32 / (1.3f32 + 0.25).sqrt();
+        let expected = [3.0f32, (0.1 - 0.05) * a + 0.2, 7.0, (-0.3f32 - 0.05) * a + 0.2];
+        assert_eq!(y, tensor(&[2, 2], expected));
+    }
+
+    #[test]
+    fn training_is_refused() {
+        let x = || Operand::Typed(ty("f32[1, 2, 3, 3]"));
+        let p = || Operand::Typed(ty("f32[2]"));
+        let operands = || [x(), p(), p(), p(), p()];
+        let node = |mode| onnx("BatchNormalization", &[("training_mode", OnnxAttr::Int(mode))]);
+        assert!(lift(&node(0), 15, &operands()).is_ok());
+        assert!(matches!(lift(&node(1), 15, &operands()), Err(OpError::Unsupported { .. })));
+        let mut old = onnx("BatchNormalization", &[]);
+        old.outputs.extend(["mean".to_owned(), "var".to_owned()]);
+        assert!(matches!(lift(&old, 9, &operands()), Err(OpError::Unsupported { .. })));
+    }
+}

@@ -57,7 +57,9 @@ impl Pad {
             // The cast saturates; what it changes is not a value of the type.
             DType::I8 => Some(value as i8).filter(|&v| f32::from(v) == value).map(Tensor::scalar),
             DType::U8 => Some(value as u8).filter(|&v| f32::from(v) == value).map(Tensor::scalar),
-            DType::I32 => Some(value as i32).filter(|&v| f64::from(v) == f64::from(value)).map(Tensor::scalar),
+            DType::I32 => {
+                Some(value as i32).filter(|&v| f64::from(v) == f64::from(value)).map(Tensor::scalar)
+            }
             DType::I64 => Some(value as i64)
                 .filter(|&v| i128::from(v) as f32 == value && v != i64::MAX)
                 .map(Tensor::scalar),

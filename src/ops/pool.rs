@@ -65,16 +65,24 @@ fn lower(cx: &LowerCx, op_type: &str) -> Result<OnnxNode, OpError> {
     Ok(node)
 }
 
-/// The attributes that both poolings share, and whether windows reach past the stated padding.
-///
+/// What both poolings have in common in ONNX.
+struct Lifted {
+    attrs: Attrs,
+    /// Whether the node states padding.
+    padded: bool,
+    /// Whether windows reach past that padding.
+    past: bool,
+}
+
 /// `ceil_mode` becomes padding at the end: as much as the last window reads.
-fn lift(cx: &LiftCx) -> Result<(Attrs, bool), OpError> {
+fn lift(cx: &LiftCx) -> Result<Lifted, OpError> {
     let spatial = Spatial::of_pool(cx)?;
     if spatial.dilations != [1, 1] {
         return Err(cx.unsupported("a pooling with dilations"));
     }
     let size = window::spatial_size(cx, 0)?;
     let mut pads = window::pads(cx, &size, &spatial)?;
+    let padded = pads != [0; 4];
     let mut past = false;
     if cx.int("ceil_mode", 0)? != 0 {
         for axis in 0..2 {
@@ -93,7 +101,7 @@ fn lift(cx: &LiftCx) -> Result<(Attrs, bool), OpError> {
         .with("kernel", spatial.kernel.to_vec())
         .with("strides", spatial.strides.to_vec())
         .with("pads", pads.to_vec());
-    Ok((attrs, past))
+    Ok(Lifted { attrs, padded, past })
 }
 
 /// The padding at the end that gives, rounding sizes down, the windows that `pads` gives rounding
@@ -167,7 +175,7 @@ impl Operator for MaxPool2d {
             if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
                 return Err(cx.unsupported("the positions of the maxima"));
             }
-            let (attrs, _) = lift(cx)?;
+            let attrs = lift(cx)?.attrs;
             Ok(vec![cx.op("max_pool2d", attrs, &[x])?])
         }
         vec![Lift { domain: "", op_type: "MaxPool".into(), since: 1, lift: lift_max }]
@@ -241,8 +249,9 @@ impl Operator for AvgPool2d {
     fn lifts(&self) -> Vec<Lift> {
         fn lift_avg(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            let (attrs, past) = lift(cx)?;
-            let all = cx.int("count_include_pad", 0)? != 0;
+            let Lifted { attrs, padded, past } = lift(cx)?;
+            // Without padding the flag says nothing: what lies past it is never counted.
+            let all = cx.int("count_include_pad", 0)? != 0 && padded;
             if all && past {
                 return Err(cx.unsupported(
                     "an average with ceil_mode and count_include_pad whose windows reach past the padding",

@@ -28,6 +28,30 @@ pub fn infer(op: &str, attrs: Attrs, operands: &[TensorType]) -> Result<Vec<Tens
     registry.infer(op, &attrs, &operands.iter().cloned().map(Some).collect::<Vec<_>>())
 }
 
+/// The only inferred type, as text.
+pub fn shape(op: &str, attrs: Attrs, operands: &[&str]) -> String {
+    let operands: Vec<TensorType> = operands.iter().map(|text| ty(text)).collect();
+    let types = infer(op, attrs, &operands).unwrap();
+    assert_eq!(types.len(), 1);
+    format!("{}{}", types[0].storage(), types[0].shape)
+}
+
+/// Asserts that a size must be known, and that the report says how to state it.
+pub fn assert_unknown_size<T: std::fmt::Debug>(result: Result<T, OpError>) {
+    match result {
+        Err(OpError::Unsupported { way_out: Some(way), .. }) => assert!(way.contains("--input-shape")),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The label of the constraint that does not hold.
+pub fn broken<T: std::fmt::Debug>(result: Result<T, OpError>) -> &'static str {
+    match result {
+        Err(OpError::Constraint { label, .. }) => label,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// The only result of an application.
 pub fn eval(op: &str, attrs: Attrs, operands: &[Tensor]) -> Result<Tensor, OpError> {
     let registry = Registry::built_in();
@@ -40,9 +64,11 @@ pub fn tensor<T: crate::tensor::Element>(sizes: &[usize], elements: impl Into<Ve
     Tensor::new(sizes, elements.into()).unwrap()
 }
 
-/// The labels of the numbered constraints of an operator's documentation.
+/// The labels of the numbered constraints of an operator's documentation; without those that show
+/// only when it runs.
 pub fn labels(schema: &Schema) -> BTreeSet<String> {
-    let lines = schema.doc.lines().filter_map(|line| line.trim().strip_prefix("* C"));
+    let lines = schema.doc.lines().filter(|line| !line.contains("(when it runs)"));
+    let lines = lines.filter_map(|line| line.trim().strip_prefix("* C"));
     lines
         .map(|line| format!("C{}", line.chars().take_while(char::is_ascii_digit).collect::<String>()))
         .collect()
