@@ -17,7 +17,8 @@ use super::{OnnxError, attr, emit, tensor};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, Node, ValueId};
 use crate::ops::{
-    BRAINCHIP, Bound, Call, LowerCx, Lowered, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
+    BRAINCHIP, Bound, Call, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError,
+    Registry,
 };
 use crate::tensor::{Dim, Tensor, TensorType};
 
@@ -54,8 +55,9 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
     let functions: Vec<FunctionProto> = lowered
         .functions
         .iter()
-        .map(|(op_type, (bound, function))| function_proto(&function(op_type, *bound)))
-        .collect();
+        .map(|(op_type, (bound, function))| Ok(function_proto(&function(op_type, *bound)?)))
+        .collect::<Result<_, OpError>>()
+        .map_err(WithPlaces::new)?;
     let hardware = writer.proto.node.iter().any(|node| node.domain.as_deref() == Some(BRAINCHIP));
     Ok(ModelProto {
         ir_version: Some(IR_VERSION),
@@ -76,7 +78,7 @@ struct Group<'g> {
 }
 
 /// What makes the function of each op_type, in the order of first use.
-type Functions = IndexMap<String, (Bound, fn(&str, Bound) -> OnnxFunction)>;
+type Functions = IndexMap<String, (Bound, MakeFunction)>;
 
 struct LoweredGraph<'g> {
     groups: Vec<Group<'g>>,

@@ -18,6 +18,7 @@ mod conv;
 mod convert;
 mod dense;
 mod elementwise;
+pub mod layer;
 mod movement;
 mod norm;
 mod pad;
@@ -34,10 +35,12 @@ pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use onnx_form::{
-    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode, RefAttr,
-    dtype_to_onnx, onnx_to_dtype,
+    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr, OnnxFunction,
+    OnnxNode, RefAttr, dtype_to_onnx, onnx_to_dtype,
 };
-pub use operator::{Arithmetic, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer};
+pub use operator::{
+    Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer,
+};
 pub use registry::Registry;
 pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema};
 
@@ -47,6 +50,7 @@ use crate::tensor::DType;
 fn built_in() -> Vec<Box<dyn Operator>> {
     let families = [
         elementwise::operators,
+        layer::operators,
         arithmetic::operators,
         conv::operators,
         convert::operators,

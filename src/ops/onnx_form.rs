@@ -75,33 +75,41 @@ pub struct OnnxFunction {
     pub nodes: Vec<OnnxNode>,
 }
 
-/// Proven bounds of the integers inside a layer; one function serves every node of its op_type,
-/// so its body is chosen for the largest of all of them.
+/// What is proven of the integers inside a layer; one function serves every node of its op_type,
+/// so its body is chosen for the weakest of all proofs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
     /// Of every partial sum of the accumulator, bias included.
     pub accumulator: u128,
     /// Of the sum of a global pool; 0 where there is none.
     pub pooled: u128,
+    /// Some padding value is not one that the input can have.
+    pub foreign_padding: bool,
 }
 
 impl Bound {
+    /// What holds for both.
     pub fn max(self, other: Self) -> Self {
-        Self { accumulator: self.accumulator.max(other.accumulator), pooled: self.pooled.max(other.pooled) }
+        Self {
+            accumulator: self.accumulator.max(other.accumulator),
+            pooled: self.pooled.max(other.pooled),
+            foreign_padding: self.foreign_padding || other.foreign_padding,
+        }
     }
 }
+
+/// Makes the body of an op_type from what is proven of all its nodes.
+///
+/// # Errors
+/// No body computes every one of them exactly.
+pub type MakeFunction = fn(op_type: &str, bound: Bound) -> Result<OnnxFunction, OpError>;
 
 /// A node as ONNX.
 pub enum Lowered {
     /// Standard operators.
     Nodes(Vec<OnnxNode>),
     /// A device layer and what its function's body is made from.
-    Layer {
-        node: OnnxNode,
-        bound: Bound,
-        /// Makes the body for an op_type from the largest bound of its nodes.
-        function: fn(op_type: &str, bound: Bound) -> OnnxFunction,
-    },
+    Layer { node: OnnxNode, bound: Bound, function: MakeFunction },
 }
 
 /// What the `lower` face sees of a node.

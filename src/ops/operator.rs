@@ -1,5 +1,6 @@
 //! The faces that every operator has.
 
+use super::layer::Step;
 use super::{Call, Inputs, Lift, LowerCx, Lowered, OpError, Schema};
 use crate::ir::{Attrs, Range};
 use crate::tensor::{AffineGrid, Tensor, TensorType};
@@ -46,8 +47,17 @@ pub trait Operator: Send + Sync {
 pub enum Quantize {
     /// It has no integer form: it stays float, for this reason.
     No(&'static str),
-    /// The parameter computation of a device layer.
-    Layer(fn(&LayerCall) -> Result<QuantizedLayer, OpError>),
+    /// It is a device layer.
+    Layer(DeviceLayer),
+}
+
+/// What a layer means in floats, and how that becomes integers.
+#[derive(Clone, Copy)]
+pub struct DeviceLayer {
+    /// The standard operators that the float form stands for.
+    pub chain: fn(&Call) -> Result<Vec<Step>, OpError>,
+    /// The parameter computation.
+    pub quantize: fn(&LayerCall) -> Result<QuantizedLayer, OpError>,
 }
 
 /// A device layer in float form, with all that its parameters depend on.

@@ -299,10 +299,10 @@ impl Operator for ChannelPad {
 
 /// Exact, unlike `Pad(x - value) + value`: a mask, false where x is, chooses between the zero-padded
 /// x and the value.
-fn function(op_type: &str, _: Bound) -> OnnxFunction {
+fn function(op_type: &str, _: Bound) -> Result<OnnxFunction, OpError> {
     let scalar =
         |name: &str, tensor| OnnxNode::new("Constant", &[], &[name]).attr("value", OnnxAttr::Tensor(tensor));
-    OnnxFunction {
+    Ok(OnnxFunction {
         domain: BRAINCHIP.to_owned(),
         name: op_type.to_owned(),
         inputs: ["x", "pads", "value"].map(str::to_owned).to_vec(),
@@ -319,5 +319,5 @@ fn function(op_type: &str, _: Bound) -> OnnxFunction {
             OnnxNode::new("Unsqueeze", &["value", "axes"], &["values"]),
             OnnxNode::new("Where", &["outside", "values", "padded"], &["y"]),
         ],
-    }
+    })
 }

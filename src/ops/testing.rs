@@ -164,7 +164,12 @@ pub fn lower(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (Lowered, V
     let entry = registry.get(op).unwrap();
     let types: Vec<Option<TensorType>> =
         operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
-    let results = registry.infer(op, &attrs, &types).unwrap();
+    let mut results = registry.infer(op, &attrs, &types).unwrap();
+    if entry.schema.assigns_grid {
+        for ty in results.iter_mut().filter(|ty| ty.storage().is_integer()) {
+            ty.grid = Grid::Affine(AffineGrid::hardware(ty.storage(), vec![2.0]));
+        }
+    }
     let operand_names: Vec<String> = operands
         .iter()
         .enumerate()

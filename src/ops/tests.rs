@@ -75,6 +75,11 @@ fn every_example_evaluates_as_inferred_and_lowers() {
                 );
                 assert_eq!(ty.storage(), tensor.dtype(), "{name}");
             }
+            // Files have layers in their integer form only.
+            let float = |tensor: &Option<Tensor>| tensor.as_ref().is_some_and(|t| t.dtype().is_float());
+            if entry.schema.layer && example.operands.first().is_some_and(float) {
+                continue;
+            }
             let (lowered, _) = lower(name, example.attrs, &example.operands);
             let nodes = match lowered {
                 Lowered::Nodes(nodes) => nodes,

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::QuantError;
 use crate::diag::{Diagnostics, Loc, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId};
-use crate::ops::layer::{dequantizer_scale, input_parameters};
-use crate::ops::{Builder, Call, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry};
+use crate::ops::layer::{dequantizer_scale, expand, input_parameters};
+use crate::ops::{
+    Builder, Call, DeviceLayer, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry,
+};
 use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
 
 #[derive(Clone, Debug)]
@@ -304,7 +306,7 @@ fn layer_parameters(
         return Err(OpError::UnknownOp { op: node.name.to_string(), similar: None });
     };
     let entry = registry.get(op)?;
-    let Quantize::Layer(quantize) = entry.operator.quantize() else {
+    let Quantize::Layer(DeviceLayer { quantize, .. }) = entry.operator.quantize() else {
         return Err(OpError::Unsupported { op: op.to_string(), what: "quantization".into(), way_out: None });
     };
     let operands: Vec<Option<TensorType>> =
@@ -455,12 +457,14 @@ fn copy_float(
 ) -> Result<(), OpError> {
     let node = graph.node(id);
     let Kind::Op { op, attrs } = &node.kind else { return Ok(()) };
-    let operands: Vec<Option<ValueId>> =
-        node.operands.iter().map(|operand| operand.map(|value| copied(graph, new, float, value))).collect();
+    let operands = node.operands.iter();
+    let operands: Vec<Option<ValueId>> = operands
+        .map(|operand| operand.map(|value| copied(graph, new, float, value)).transpose())
+        .collect::<Result<_, _>>()?;
     let entry = registry.get(op)?;
     if entry.schema.layer {
         let mut builder = Builder { graph: new, registry, loc: node.loc.clone() };
-        let value = entry.operator.expand(&mut builder, attrs, &operands, &node.results[0].name)?;
+        let value = expand(&mut builder, op, attrs, &operands, &node.results[0].name)?;
         float.insert(ValueId { node: id, result: 0 }, value);
         return Ok(());
     }

@@ -1,0 +1,155 @@
+//! Bodies of the functions that make our files run anywhere: standard operators that compute the
+//! exact integers (hardware-ops §11).
+//!
+//! Sums are integers, or float32 where the bound proves that no sum passes 2^24. Rescaling is
+//! float64: `acc * M` is below 2^53, a division by a power of two is exact, and so are the addition
+//! of one half and the floor.
+
+use super::integer::fits_i32;
+use super::op_type::Activation;
+use crate::ops::{BRAINCHIP, Bound, OnnxAttr, OnnxFunction, OnnxNode, OpError, RefAttr, dtype_to_onnx};
+use crate::tensor::{DType, Element, Tensor};
+
+/// Sums up to this are exact in float32, in any order.
+const EXACT_F32: u128 = 1 << 24;
+/// Values up to this stay exact in float64 when multiplied by 8 bits and increased by one half.
+const RESCALABLE: u128 = 1 << 44;
+
+/// Whether float32 sums every accumulator exactly.
+pub fn exact_in_f32(bound: Bound) -> bool {
+    bound.accumulator <= EXACT_F32
+}
+
+/// # Errors
+/// Some accumulator may pass 32 bits, which the device does not have, or the sum of a pool what
+/// float64 rescales exactly.
+pub fn check(op_type: &str, bound: Bound) -> Result<(), OpError> {
+    let fail = |what: String| Err(OpError::Unsupported { op: op_type.to_owned(), what, way_out: None });
+    if !fits_i32(bound.accumulator) {
+        return fail(format!("an accumulator of up to {}, beyond 32 bits,", bound.accumulator));
+    }
+    if bound.pooled > RESCALABLE {
+        return fail(format!("a pool that sums up to {}", bound.pooled));
+    }
+    Ok(())
+}
+
+/// A function body under construction. Values are called by the operator that makes them and its
+/// number, so none is called like a parameter.
+#[derive(Default)]
+pub struct Body {
+    nodes: Vec<OnnxNode>,
+    attrs: Vec<String>,
+}
+
+impl Body {
+    /// Adds an operator and gives the name of its result.
+    pub fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
+        self.op_with(op_type, inputs, Vec::new())
+    }
+
+    /// Adds an operator with attributes.
+    pub fn op_with(&mut self, op_type: &str, inputs: &[&str], attrs: Vec<(&str, OnnxAttr)>) -> String {
+        let result = format!("{op_type}_{}", self.nodes.len());
+        let node = OnnxNode::new(op_type, inputs, &[&result]);
+        self.nodes.push(attrs.into_iter().fold(node, |node, (name, value)| node.attr(name, value)));
+        result
+    }
+
+    /// The calling node's list of integers `name`.
+    pub fn ints_of_node(&mut self, name: &str) -> OnnxAttr {
+        self.attrs.push(name.to_owned());
+        OnnxAttr::Ref(RefAttr::Ints(name.to_owned()))
+    }
+
+    /// The calling node's integer `name`.
+    pub fn int_of_node(&mut self, name: &str) -> OnnxAttr {
+        self.attrs.push(name.to_owned());
+        OnnxAttr::Ref(RefAttr::Int(name.to_owned()))
+    }
+
+    pub fn scalar<T: Element>(&mut self, value: T) -> String {
+        self.tensor(Tensor::scalar(value))
+    }
+
+    pub fn vector<T: Element>(&mut self, values: Vec<T>) -> String {
+        self.tensor(Tensor::vector(values))
+    }
+
+    fn tensor(&mut self, tensor: Tensor) -> String {
+        self.op_with("Constant", &[], vec![("value", OnnxAttr::Tensor(tensor))])
+    }
+
+    pub fn cast(&mut self, x: &str, to: DType) -> String {
+        self.op_with("Cast", &[x], vec![("to", OnnxAttr::Int(dtype_to_onnx(to)))])
+    }
+
+    /// An int8 tensor as uint8, increased by 128: integer products take no int8.
+    pub fn shifted(&mut self, x: &str) -> String {
+        let wide = self.cast(x, DType::I32);
+        let shift = self.scalar(128i32);
+        let shifted = self.op("Add", &[&wide, &shift]);
+        self.cast(&shifted, DType::U8)
+    }
+
+    /// The activation of `x`, which is stored as `storage`.
+    pub fn activated(&mut self, x: String, activation: Activation, storage: DType) -> String {
+        match activation {
+            Activation::None | Activation::Lut => x,
+            Activation::Relu => self.op("Relu", &[&x]),
+            Activation::ReluClipped => {
+                let positive = self.op("Relu", &[&x]);
+                let ceiling = self.cast("max_value", storage);
+                self.op("Min", &[&positive, &ceiling])
+            }
+        }
+    }
+
+    /// `floor(x * ratio + 1/2)` saturated to int8; both are float64.
+    pub fn rescaled(&mut self, x: &str, ratio: &str) -> String {
+        let product = self.op("Mul", &[x, ratio]);
+        self.half_up(&product)
+    }
+
+    /// `floor(x + 1/2)` saturated to int8, of a float64.
+    pub fn half_up(&mut self, x: &str) -> String {
+        let half = self.scalar(0.5f64);
+        let raised = self.op("Add", &[x, &half]);
+        let floor = self.op("Floor", &[&raised]);
+        let (lowest, highest) = (self.scalar(-128f64), self.scalar(127f64));
+        let clipped = self.op("Clip", &[&floor, &lowest, &highest]);
+        self.cast(&clipped, DType::I8)
+    }
+
+    /// `Scale / Shift`, exact in float64.
+    pub fn ratio(&mut self) -> String {
+        let multiplier = self.cast("Scale", DType::F64);
+        let divisor = self.cast("Shift", DType::F64);
+        self.op("Div", &[&multiplier, &divisor])
+    }
+
+    /// The function; its one result is that of the last operator, renamed.
+    pub fn function(mut self, op_type: &str, inputs: Vec<&str>, output: &str) -> OnnxFunction {
+        if let Some(last) = self.nodes.last_mut() {
+            last.outputs = vec![output.to_owned()];
+        }
+        self.function_of_nodes(
+            op_type,
+            inputs.into_iter().map(str::to_owned).collect(),
+            vec![output.to_owned()],
+        )
+    }
+
+    /// The function with results as its operators name them.
+    pub fn function_of_nodes(self, op_type: &str, inputs: Vec<String>, outputs: Vec<String>) -> OnnxFunction {
+        let domain = BRAINCHIP.to_owned();
+        OnnxFunction {
+            domain,
+            name: op_type.to_owned(),
+            inputs,
+            outputs,
+            attrs: self.attrs,
+            nodes: self.nodes,
+        }
+    }
+}

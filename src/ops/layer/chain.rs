@@ -1,0 +1,103 @@
+//! The float meaning of a layer: standard operators, each applied to the result of the one before.
+//!
+//! Types, values and the unfused form of a layer all come from this one list, so a layer in float
+//! form computes what its operators compute, bit for bit.
+
+use std::sync::LazyLock;
+
+use crate::ir::{Attrs, ValueId};
+use crate::ops::{Arithmetic, Builder, Call, DeviceLayer, Inputs, OpError, Quantize, Registry};
+use crate::tensor::{Tensor, TensorType};
+
+/// One operator of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub op: &'static str,
+    pub attrs: Attrs,
+    pub operands: Vec<Source>,
+}
+
+/// Where an operand of a [`Step`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The layer's operand at this position, absent where that is.
+    Operand(usize),
+    /// The result of the step before.
+    Previous,
+}
+
+impl Step {
+    pub fn new(op: &'static str, attrs: Attrs, operands: &[Source]) -> Self {
+        Self { op, attrs, operands: operands.to_vec() }
+    }
+
+    /// A step on the result of the one before, without attributes.
+    pub fn plain(op: &'static str) -> Self {
+        Self::new(op, Attrs::new(), &[Source::Previous])
+    }
+
+    fn gather<T: Clone>(&self, operands: &[Option<T>], previous: Option<&T>) -> Vec<Option<T>> {
+        let pick = |source: &Source| match source {
+            Source::Operand(position) => operands.get(*position).cloned().flatten(),
+            Source::Previous => previous.cloned(),
+        };
+        self.operands.iter().map(pick).collect()
+    }
+}
+
+/// The operators that chains are made of.
+static STANDARD: LazyLock<Registry> = LazyLock::new(Registry::built_in);
+
+/// The type after each step. With `operands` stored as floats, these are the types of the float
+/// form.
+pub fn types(steps: &[Step], operands: &[Option<TensorType>]) -> Result<Vec<TensorType>, OpError> {
+    let mut types: Vec<TensorType> = Vec::new();
+    for step in steps {
+        let attrs = STANDARD.complete(step.op, step.attrs.clone())?;
+        let results = STANDARD.infer(step.op, &attrs, &step.gather(operands, types.last()))?;
+        // Every operator of a chain has one result.
+        types.extend(results.into_iter().take(1));
+    }
+    Ok(types)
+}
+
+/// The result of the chain.
+pub fn eval(steps: &[Step], inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+    let mut last: Option<Tensor> = None;
+    for step in steps {
+        let attrs = STANDARD.complete(step.op, step.attrs.clone())?;
+        let operands = step.gather(inputs.tensors, last.as_ref());
+        last = STANDARD.eval(step.op, &attrs, &operands, Arithmetic::Exact)?.into_iter().next();
+    }
+    Ok(last.into_iter().collect())
+}
+
+/// Builds the chain that a layer in float form stands for; the last result is called `name`, those
+/// before it `name_<operator>`.
+///
+/// # Errors
+/// `op` is not a layer, or its operands are not of the float form.
+pub fn expand(
+    builder: &mut Builder,
+    op: &str,
+    attrs: &Attrs,
+    operands: &[Option<ValueId>],
+    name: &str,
+) -> Result<ValueId, OpError> {
+    let registry = builder.registry;
+    let entry = registry.get(op)?;
+    let types: Vec<Option<TensorType>> =
+        operands.iter().map(|operand| operand.map(|value| builder.graph.ty(value).clone())).collect();
+    let call = Call { schema: &entry.schema, attrs, operands: &types };
+    let Quantize::Layer(DeviceLayer { chain, .. }) = entry.operator.quantize() else {
+        return Err(call.unsupported("the float form of an operator that is no layer"));
+    };
+    let steps = chain(&call)?;
+    let mut last: Option<ValueId> = None;
+    for (i, step) in steps.iter().enumerate() {
+        let name = if i + 1 == steps.len() { name.to_owned() } else { format!("{name}_{}", step.op) };
+        let node = builder.node(step.op, step.attrs.clone(), step.gather(operands, last.as_ref()), &name)?;
+        last = Some(ValueId { node, result: 0 });
+    }
+    last.ok_or_else(|| call.unsupported("a layer of no operators"))
+}

@@ -1,0 +1,226 @@
+//! Convolution layers in ONNX: nodes, function bodies, and how both are read.
+
+use super::super::body::{self, Body};
+use super::super::lifting::{Parameters, scale_attr};
+use super::super::op_type::{Activation, Base, OpType, Pool};
+use super::{B, M, MAX_VALUE, PADDING, QuantizedConv, S_OUT, W, X, proof};
+use crate::ir::{Attrs, ValueId};
+use crate::ops::layer::{activation, expect_integer_form, pool};
+use crate::ops::{
+    BRAINCHIP, Bound, Call, Lift, LiftCx, LowerCx, Lowered, MakeFunction, OnnxAttr, OnnxFunction, OnnxNode,
+    OpError,
+};
+use crate::tensor::{DType, Tensor};
+
+fn op_type(call: &Call, depthwise: bool) -> Result<OpType, OpError> {
+    let base = match (depthwise, call.ty(X)?.storage()) {
+        (true, _) => Base::Depthwise2D,
+        (false, DType::U8) => Base::InputConv2D,
+        (false, _) => Base::Conv2D,
+    };
+    Ok(OpType {
+        base,
+        flatten: false,
+        biased: call.opt_ty(B).is_some(),
+        pool: pool(call)?,
+        activation: activation(call)?,
+        scaled: true,
+    })
+}
+
+pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
+    let call = cx.call;
+    expect_integer_form(&call)?;
+    let constant = |position: usize| cx.constants.get(position).copied().flatten();
+    let Some(weights) = constant(W).and_then(Tensor::elements::<i8>) else {
+        return Err(call.unsupported("a kernel that is not constant"));
+    };
+    let bias = constant(B).and_then(Tensor::elements::<i32>);
+    let x_pad = constant(PADDING).and_then(Tensor::elements::<i32>);
+    if bias.is_none() && call.opt_ty(B).is_some() || x_pad.is_none() && call.opt_ty(PADDING).is_some() {
+        return Err(call.unsupported("a bias or padding value that is not constant"));
+    }
+    let bound = proof(&call, depthwise, weights, bias, x_pad)?;
+    let op_type = op_type(&call, depthwise)?;
+    let name = op_type.to_string();
+    let function: MakeFunction = function;
+    function(&name, bound)?;
+
+    let mut attrs = vec!["strides"];
+    if op_type.pool == Pool::Max {
+        attrs.extend(["pool_size", "pool_strides", "pool_pads"]);
+    }
+    let [top, left, bottom, right] = call.sizes::<4>("pads", 0)?.map(|pad| pad as i64);
+    let pads = cx.initializer("pads", Tensor::vector(vec![0, 0, top, left, 0, 0, bottom, right]));
+    let operand = |position: usize| cx.operand_names.get(position).cloned().unwrap_or_default();
+    let inputs = [operand(X), operand(PADDING), operand(W), operand(B), pads];
+    let inputs = inputs.into_iter().chain([MAX_VALUE, M, S_OUT].map(operand));
+    let mut node = OnnxNode {
+        domain: BRAINCHIP.to_owned(),
+        inputs: inputs.filter(|name| !name.is_empty()).collect(),
+        ..cx.node(&name, Vec::new())
+    };
+    for attr in attrs {
+        node = node.attr(attr, OnnxAttr::Ints(call.ints(attr)?.to_vec()));
+    }
+    if depthwise {
+        let groups = call.known(&call.ty(W)?.shape[0])?;
+        node = node.attr("groups", OnnxAttr::Int(groups as i64));
+    }
+    Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function })
+}
+
+/// The body: pad, convolve, max-pool, activation, sum over the map, rescale.
+fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
+    let fail =
+        |what: &str| OpError::Unsupported { op: name.to_owned(), what: what.to_owned(), way_out: None };
+    let op_type: OpType = name.parse().map_err(|()| fail("this name"))?;
+    body::check(name, bound)?;
+    let mut inputs = vec!["X"];
+    if op_type.base == Base::InputConv2D {
+        inputs.push("x_pad_value");
+    }
+    inputs.push("W");
+    if op_type.biased {
+        inputs.push("bias");
+    }
+    inputs.push("pads");
+    if op_type.activation == Activation::ReluClipped {
+        inputs.push("max_value");
+    }
+    inputs.extend(["Scale", "Shift"]);
+
+    let mut body = Body::default();
+    // Onnxruntime is faster with integers, but for the few channels of an input and for depthwise.
+    let float = body::exact_in_f32(bound) && op_type.base != Base::Conv2D;
+    if !float && bound.foreign_padding {
+        return Err(fail("padding with values outside of 0..255 where an accumulator may pass 2^24"));
+    }
+    let (mut y, mut storage) = if float {
+        (float_conv(&mut body, &op_type), DType::F32)
+    } else {
+        (integer_conv(&mut body, &op_type), DType::I32)
+    };
+    if op_type.pool == Pool::Max {
+        if storage == DType::I32 {
+            // Onnxruntime has no integer max-pool of 32 bits.
+            y = body.cast(&y, DType::F64);
+            storage = DType::F64;
+        }
+        let attrs = vec![
+            ("kernel_shape", body.ints_of_node("pool_size")),
+            ("strides", body.ints_of_node("pool_strides")),
+            ("pads", body.ints_of_node("pool_pads")),
+        ];
+        y = body.op_with("MaxPool", &[&y], attrs);
+    }
+    y = body.activated(y, op_type.activation, storage);
+    if storage != DType::F64 {
+        y = body.cast(&y, DType::F64);
+    }
+    if op_type.pool == Pool::GlobalAverage {
+        let axes = body.vector(vec![2i64, 3]);
+        y = body.op_with("ReduceSum", &[&y, &axes], vec![("keepdims", OnnxAttr::Int(1))]);
+    }
+    let ratio = body.ratio();
+    body.rescaled(&y, &ratio);
+    Ok(body.function(name, inputs, "Y"))
+}
+
+fn conv_attrs(body: &mut Body, op_type: &OpType) -> Vec<(&'static str, OnnxAttr)> {
+    let mut attrs = vec![("strides", body.ints_of_node("strides"))];
+    if op_type.base == Base::Depthwise2D {
+        attrs.push(("group", body.int_of_node("groups")));
+    }
+    attrs
+}
+
+/// `x_pad_value` as `[C, 1, 1]`, stored as `storage`.
+fn channel_padding(body: &mut Body, storage: DType) -> String {
+    let value = body.cast("x_pad_value", storage);
+    let axes = body.vector(vec![1i64, 2]);
+    body.op("Unsqueeze", &[&value, &axes])
+}
+
+/// Pads `x` with `value`: what is subtracted before zeros come in and added after changes nothing
+/// inside.
+fn padded_with(body: &mut Body, x: &str, value: &str) -> String {
+    let relative = body.op("Sub", &[x, value]);
+    let padded = body.op("Pad", &[&relative, "pads"]);
+    body.op("Add", &[&padded, value])
+}
+
+/// Padding, convolution and bias in float32: for accumulators that it sums exactly.
+fn float_conv(body: &mut Body, op_type: &OpType) -> String {
+    let x = body.cast("X", DType::F32);
+    let x = if op_type.base == Base::InputConv2D {
+        let value = channel_padding(body, DType::F32);
+        padded_with(body, &x, &value)
+    } else {
+        body.op("Pad", &[&x, "pads"])
+    };
+    let w = body.cast("W", DType::F32);
+    let bias = op_type.biased.then(|| body.cast("bias", DType::F32));
+    let attrs = conv_attrs(body, op_type);
+    let inputs: Vec<&str> = [x.as_str(), w.as_str()].into_iter().chain(bias.as_deref()).collect();
+    body.op_with("Conv", &inputs, attrs)
+}
+
+/// Padding, convolution and bias in int32.
+fn integer_conv(body: &mut Body, op_type: &OpType) -> String {
+    let (x, zero) = if op_type.base == Base::InputConv2D {
+        let x = body.cast("X", DType::I32);
+        let value = channel_padding(body, DType::I32);
+        let x = padded_with(body, &x, &value);
+        (body.cast(&x, DType::U8), body.scalar(0u8))
+    } else {
+        let x = body.shifted("X");
+        let zero = body.scalar(128u8);
+        (body.op("Pad", &[&x, "pads", &zero]), zero)
+    };
+    let w = body.shifted("W");
+    let w_zero = body.scalar(128u8);
+    let attrs = conv_attrs(body, op_type);
+    let sum = body.op_with("ConvInteger", &[&x, &w, &zero, &w_zero], attrs);
+    if !op_type.biased {
+        return sum;
+    }
+    let axes = body.vector(vec![1i64, 2]);
+    let bias = body.op("Unsqueeze", &["bias", &axes]);
+    body.op("Add", &[&sum, &bias])
+}
+
+fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let mut node = Parameters::of(cx)?;
+    let op_type = node.op_type;
+    if op_type.activation == Activation::Lut {
+        return Err(node.cx.unsupported("an activation through a lookup table (LUT)"));
+    }
+    let mut attrs =
+        Attrs::new().with("pool", op_type.pool.name()).with("activation", op_type.activation.name());
+    let mut windows = vec!["strides"];
+    if op_type.pool == Pool::Max {
+        windows.extend(["pool_size", "pool_strides", "pool_pads"]);
+    }
+    for name in windows {
+        if let Some(ints) = node.cx.opt_ints(name)? {
+            attrs.set(name, ints);
+        }
+    }
+    let x = node.take()?;
+    let x_pad = node.take_if(op_type.base == Base::InputConv2D)?;
+    let w = node.take()?;
+    let b = node.take_if(op_type.biased)?;
+    attrs.set("pads", node.take_pads()?);
+    let max_value = node.take_if(op_type.activation == Activation::ReluClipped)?;
+    let (m, s_out) = (node.take()?, node.take()?);
+    let depthwise = op_type.base == Base::Depthwise2D;
+    let op = QuantizedConv { depthwise }.name();
+    node.layer(op, attrs, vec![x, w, b, x_pad, max_value, m, s_out], DType::I8)
+}
+
+pub fn lifts(depthwise: bool) -> Vec<Lift> {
+    let bases: &[Base] = if depthwise { &[Base::Depthwise2D] } else { &[Base::Conv2D, Base::InputConv2D] };
+    let names = bases.iter().flat_map(|&base| OpType::all(base));
+    names.map(|name| Lift { domain: BRAINCHIP, op_type: name.to_string().into(), since: 1, lift }).collect()
+}

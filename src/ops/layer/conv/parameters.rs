@@ -1,0 +1,130 @@
+//! The parameters of a convolution layer (hardware-ops §5.2 to §5.5).
+
+use super::super::op_type::Pool;
+use super::super::params::{self, Kernel};
+use super::{B, PADDING, W, X, conv_size};
+use crate::ops::layer::{ceiling, pool};
+use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer};
+use crate::tensor::DType;
+
+/// The integer form of a layer in float form.
+pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, OpError> {
+    let call = &layer.call;
+    let grid = layer.grid(X)?;
+    let sizes = call.ty(W)?.shape.sizes().unwrap_or_default();
+    let (Some(weights), &[filters, depth, rows, columns]) = (layer.constant(W)?, &sizes[..]) else {
+        return Err(call.unsupported("a kernel whose sizes are not known"));
+    };
+    let taps = (rows * columns).max(1);
+    let Kernel { integers, scales } = params::kernel(call, weights, filters, |f, i| {
+        params::scale_at(grid, if depthwise { f } else { i / taps })
+    })?;
+
+    let bias = layer.constant(B)?.map(|bias| bias.iter().map(|&b| f64::from(b)).collect::<Vec<f64>>());
+    let padding = layer.constant(PADDING)?;
+    let (bias, x_pad) = match grid.storage {
+        DType::I8 => {
+            if padding.is_some_and(|padding| padding.iter().any(|&value| value != 0.0)) {
+                return Err(OpError::Unsupported {
+                    op: call.op(),
+                    what: "padding with other values than 0 where the input is int8".to_owned(),
+                    way_out: Some("quantize the input of the network as uint8".to_owned()),
+                });
+            }
+            (bias, None)
+        }
+        DType::U8 if depthwise => {
+            return Err(OpError::Unsupported {
+                op: call.op(),
+                what: "uint8 input".to_owned(),
+                way_out: Some("quantize the input of the network as int8".to_owned()),
+            });
+        }
+        _ => {
+            let folded = fold_zero_points(layer, bias, &integers, &scales, taps)?;
+            (Some(folded), Some(integer_padding(layer, padding, depth)?))
+        }
+    };
+    let constant_i32 = |suffix, sizes: &[usize], values| params::constant::<i32>(suffix, sizes, values);
+    let bias = match bias {
+        Some(bias) => {
+            let integers = params::coarse(call, "bias", bias.into_iter(), &scales, true)?;
+            constant_i32("B", &[filters], integers)
+        }
+        None => LayerOperand::Absent,
+    };
+    let per_filter = [1, filters, 1, 1];
+    let max_value = match ceiling(call)? {
+        Some(ceiling) => {
+            let reals = std::iter::repeat_n(f64::from(ceiling), filters);
+            constant_i32("max_value", &per_filter, params::coarse(call, "ceiling", reals, &scales, false)?)
+        }
+        None => LayerOperand::Absent,
+    };
+    let accumulator: Vec<f64> = if pool(call)? == Pool::GlobalAverage {
+        let [rows, columns] = conv_size(call, depthwise)?;
+        scales.iter().map(|scale| scale * (rows * columns) as f64).collect()
+    } else {
+        scales
+    };
+    let rescaling = params::rescaling(layer, &accumulator)?;
+    let mut attrs = call.attrs.clone();
+    attrs.remove("max_value");
+    Ok(QuantizedLayer {
+        operands: vec![
+            LayerOperand::Keep(X),
+            params::constant("Wi", &sizes, integers),
+            bias,
+            x_pad.map_or(LayerOperand::Absent, |x_pad| constant_i32("Xpad", &[depth], x_pad)),
+            max_value,
+            params::constant("M", &per_filter, rescaling.multipliers),
+            params::constant("S_out", &per_filter, rescaling.divisors),
+        ],
+        attrs,
+        grid: params::result_grid(DType::I8, rescaling.scales),
+    })
+}
+
+/// §5.3: the bias less what the zero points contribute through the quantized kernel.
+fn fold_zero_points(
+    layer: &LayerCall,
+    bias: Option<Vec<f64>>,
+    kernel: &[i8],
+    scales: &[f64],
+    taps: usize,
+) -> Result<Vec<f64>, OpError> {
+    let grid = layer.grid(X)?;
+    let length = kernel.len().checked_div(scales.len()).unwrap_or_default();
+    scales
+        .iter()
+        .enumerate()
+        .map(|(f, &scale)| {
+            let filter = kernel.iter().skip(f * length).take(length).enumerate();
+            let sum: Option<i64> =
+                filter.map(|(i, &w)| Some(params::zero_at(grid, i / taps)? * i64::from(w))).sum();
+            let sum =
+                sum.ok_or_else(|| layer.call.unsupported("an input grid of another number of channels"))?;
+            // The sum of integers is exact; it has far fewer than 53 bits.
+            Ok(bias.as_ref().and_then(|bias| bias.get(f)).copied().unwrap_or(0.0) - sum as f64 / scale)
+        })
+        .collect()
+}
+
+/// §5.3: the zero point plus the padding value, per channel.
+fn integer_padding(layer: &LayerCall, padding: Option<&[f32]>, channels: usize) -> Result<Vec<i32>, OpError> {
+    let (call, grid) = (&layer.call, layer.grid(X)?);
+    (0..channels)
+        .map(|c| {
+            let real = f64::from(padding.and_then(|padding| padding.get(c)).copied().unwrap_or(0.0));
+            let (Some(scale), Some(zero)) = (params::scale_at(grid, c), params::zero_at(grid, c)) else {
+                return Err(call.unsupported("an input grid of another number of channels"));
+            };
+            let [value] = params::coarse(call, "padding", std::iter::once(real), &[scale], false)?[..] else {
+                return Err(call.unsupported("a padding value without a grid"));
+            };
+            // Zero points are bytes.
+            i32::try_from(i64::from(value) + zero)
+                .map_err(|_| call.unsupported(format!("padding with {real}, beyond 32 bits,")))
+        })
+        .collect()
+}

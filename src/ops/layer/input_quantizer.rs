@@ -1,0 +1,268 @@
+//! The head of a quantized network: `InputQuantizer`.
+
+use super::body::Body;
+use super::lifting::{output_scales, scale_attr, set_grid};
+use super::params::{largest, per_index};
+use crate::ir::{AttrKind, Attrs, Range, ValueId};
+use crate::ops::{
+    Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
+    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema,
+};
+use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear};
+use crate::tensor::{AffineGrid, Array, DType, Direction, Element, Shape, Tensor, TensorType};
+
+const X: usize = 0;
+const SCALE: usize = 1;
+const ZERO: usize = 2;
+
+pub struct InputQuantizer;
+
+/// Constant operands of an `InputQuantizer`, and the grid of its result.
+#[derive(Clone, Debug)]
+pub struct InputParameters {
+    /// Real per integer, f32, one entry or one per channel.
+    pub scale: Tensor,
+    /// Zero points, stored as the result is.
+    pub zero: Tensor,
+    /// What the readers of the result go by. For an addition that is the nearest power of two,
+    /// although the quantizer itself keeps its scale (as the reference does).
+    pub grid: AffineGrid,
+}
+
+/// hardware-ops §5.1: the grid of the input, from its range.
+///
+/// # Errors
+/// A range that is empty or that uint8 cannot hold, or a storage other than `U8` and `I8`.
+pub fn input_parameters(range: &Range, dtype: DType, feeds_add: bool) -> Result<InputParameters, OpError> {
+    let (scales, zeros) = match dtype {
+        DType::U8 => {
+            let ends = range.lowest.iter().zip(range.highest.iter());
+            let channels: Vec<(f32, u8)> = ends.map(|(&l, &h)| unsigned(l, h)).collect::<Result<_, _>>()?;
+            channels.into_iter().unzip()
+        }
+        DType::I8 => {
+            let scales: Vec<f32> = largest(range).iter().map(|&largest| 127.0 / largest.max(1e-7)).collect();
+            let zeros = vec![0u8; scales.len()];
+            (scales, zeros)
+        }
+        other => return Err(invalid(format!("{other} input"))),
+    };
+    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
+        return Err(invalid("a range that is not finite".to_owned()));
+    }
+    let handed = |&scale: &f32| match nearest_power_of_two(scale.into()) {
+        Some(power) if feeds_add => power,
+        _ => f64::from(scale),
+    };
+    let factors: Vec<f64> = scales.iter().map(handed).collect();
+    let zero = match dtype {
+        DType::U8 => Tensor::vector(zeros),
+        _ => Tensor::vector(vec![0i8; factors.len()]),
+    };
+    Ok(InputParameters {
+        scale: Tensor::vector(scales.iter().map(|&scale| (1.0 / f64::from(scale)) as f32).collect()),
+        grid: input_grid(factors, &zero),
+        zero,
+    })
+}
+
+/// The grid of a result whose scales (integers per real) are `factors`.
+fn input_grid(factors: Vec<f64>, zero: &Tensor) -> AffineGrid {
+    match zero.elements::<u8>() {
+        Some(zeros) => AffineGrid {
+            storage: DType::U8,
+            direction: Direction::IntegerPerReal,
+            axis: (factors.len() != 1).then_some(1),
+            factors: factors.into(),
+            zeros: zeros.iter().map(|&zero| zero.into()).collect(),
+        },
+        None => AffineGrid::hardware(DType::I8, factors),
+    }
+}
+
+/// Scale and zero point of a uint8 channel, in f32.
+fn unsigned(lowest: f32, highest: f32) -> Result<(f32, u8), OpError> {
+    if lowest >= highest {
+        return Err(invalid(format!("the range [{lowest}, {highest}], which is empty,")));
+    }
+    let scale = 255.0 / (highest - lowest);
+    let zero = -half_even_f32(lowest * scale);
+    if zero < 0.0 {
+        return Ok((255.0 / highest, 0));
+    }
+    if zero > 255.0 {
+        return Err(invalid(format!("the range [{lowest}, {highest}], all negative, as uint8")));
+    }
+    // An integer from 0 to 255.
+    Ok((scale, zero as u8))
+}
+
+fn invalid(what: String) -> OpError {
+    let way_out =
+        Some("give samples that cover what the network will see, or quantize the input as int8".to_owned());
+    OpError::Unsupported { op: "InputQuantizer".to_owned(), what, way_out }
+}
+
+/// The axes of `x` in the order of the attribute `perm`.
+fn permutation(call: &Call) -> Result<Vec<usize>, OpError> {
+    let perm: Vec<usize> = call.ints("perm")?.iter().filter_map(|&axis| usize::try_from(axis).ok()).collect();
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    let rank = call.ty(X)?.shape.rank();
+    call.require("C2", sorted.iter().copied().eq(0..rank), || {
+        format!(
+            "`perm` is a permutation of the {rank} axes of x, found {:?}",
+            call.ints("perm").unwrap_or_default()
+        )
+    })?;
+    Ok(perm)
+}
+
+/// The elements of a tensor as the nearest f32.
+fn as_f32(tensor: &Tensor) -> Option<Array<f32>> {
+    Some(match tensor {
+        Tensor::F32(x) => x.clone(),
+        Tensor::F64(x) => x.mapv(|v| v as f32).into_shared(),
+        Tensor::I8(x) => x.mapv(f32::from).into_shared(),
+        Tensor::U8(x) => x.mapv(f32::from).into_shared(),
+        Tensor::I16(x) => x.mapv(f32::from).into_shared(),
+        Tensor::U16(x) => x.mapv(f32::from).into_shared(),
+        Tensor::I32(x) => x.mapv(|v| v as f32).into_shared(),
+        Tensor::U32(x) => x.mapv(|v| v as f32).into_shared(),
+        Tensor::I64(x) => x.mapv(|v| v as f32).into_shared(),
+        Tensor::U64(x) => x.mapv(|v| v as f32).into_shared(),
+        Tensor::Bool(_) => return None,
+    })
+}
+
+/// `function` for uint8 as for int8: the zero point carries the storage.
+fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
+    let mut body = Body::default();
+    let x = body.cast("X", DType::F32);
+    let perm = body.ints_of_node("perm");
+    let x = body.op_with("Transpose", &[&x], vec![("perm", perm)]);
+    body.op_with("QuantizeLinear", &[&x, "scale", "zp"], vec![("axis", OnnxAttr::Int(1))]);
+    Ok(body.function(name, vec!["X", "scale", "zp"], "Y"))
+}
+
+fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, scale, zero) = (cx.operand(X)?, cx.operand(SCALE)?, cx.operand(ZERO)?);
+    let rank = cx.ty(X)?.shape.rank() as i64;
+    let perm = cx.opt_ints("perm")?.map_or_else(|| (0..rank).collect(), <[i64]>::to_vec);
+    let factors = output_scales(cx)?;
+    let zeros = cx.constant(ZERO).ok_or_else(|| cx.unsupported("a zero point that is not constant"))?;
+    let value = cx.op("InputQuantizer", Attrs::new().with("perm", perm), &[x, scale, zero])?;
+    set_grid(cx, value, input_grid(factors, &zeros));
+    Ok(vec![value])
+}
+
+impl Operator for InputQuantizer {
+    fn schema(&self) -> Schema {
+        let schema = Schema::new(
+            "InputQuantizer",
+            "`y = clip(half_even(t / scale) + zero)` for each element of `t`, which is x as f32 with its axes in \
+             the order `perm`; saturated to the storage of zero. scale and zero have one entry, or one per index of \
+             axis 1 of y. NaN gives the smallest value.\n\n\
+             * C1: x is plain and no bool.\n\
+             * C2: `perm` is a permutation of the axes of x.\n\
+             * C3: scale is f32 and zero u8 or i8, both of one axis with one entry or as many as axis 1 of y.",
+        )
+        .operand("x")
+        .operand("scale")
+        .operand("zero")
+        .required_attr("perm", AttrKind::Ints)
+        .rounding();
+        Schema { assigns_grid: true, ..schema }
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let x = call.ty(X)?;
+        let plain = x.grid.affine().is_none() && x.storage() != DType::Bool;
+        call.require("C1", plain, || format!("x is plain and no bool, found {}", x.storage()))?;
+        let shape: Shape = permutation(call)?
+            .into_iter()
+            .filter_map(|axis| x.shape.get(axis).cloned())
+            .collect::<Vec<_>>()
+            .into();
+        let (scale, zero) = (call.ty(SCALE)?, call.ty(ZERO)?);
+        let entries = scale.shape.sizes();
+        let channels = shape.get(1).and_then(|dim| dim.fixed());
+        let fits = scale.storage() == DType::F32
+            && matches!(zero.storage(), DType::U8 | DType::I8)
+            && scale.shape == zero.shape
+            && (entries == Some(vec![1])
+                || (channels.is_some() && entries == channels.map(|size| vec![size])));
+        call.require("C3", fits, || {
+            format!(
+                "scale is f32 and zero u8 or i8, of one entry or one per index of axis 1 of {shape}, found {}{} and {}{}",
+                scale.storage(),
+                scale.shape,
+                zero.storage(),
+                zero.shape
+            )
+        })?;
+        Ok(vec![TensorType::new(zero.storage(), shape)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        let call = &inputs.call;
+        let x = as_f32(inputs.get(X)?).ok_or_else(|| call.unsupported("a bool input"))?;
+        let x = f32::wrap(x.permuted_axes(permutation(call)?));
+        let sizes = x.sizes().to_vec();
+        let map = sizes.iter().skip(2).product::<usize>().max(1);
+        let channels = sizes.get(1).copied().unwrap_or(1).max(1);
+        let scales = inputs.elements::<f32>(SCALE)?;
+        let zeros: Vec<i64> = match inputs.get(ZERO)? {
+            Tensor::U8(zeros) => zeros.iter().map(|&zero| zero.into()).collect(),
+            _ => inputs.elements::<i8>(ZERO)?.iter().map(|&zero| zero.into()).collect(),
+        };
+        let quantized = |range: (i64, i64)| {
+            let x = x.elements::<f32>().unwrap_or_default().iter().enumerate();
+            let (scales, zeros) = (scales, &zeros);
+            x.map(move |(i, &x)| {
+                // Types were checked: one entry, or one for each channel.
+                let channel = i / map % channels;
+                let (scale, zero) = (per_index(scales, channel), per_index(zeros, channel));
+                quantize_linear(x, scale.unwrap_or(1.0), zero.unwrap_or(0), range)
+            })
+        };
+        // Both ranges are those of the storage.
+        match inputs.get(ZERO)?.dtype() {
+            DType::U8 => call.result::<u8>(&sizes, quantized((0, 255)).map(|q| q as u8).collect()),
+            _ => call.result::<i8>(&sizes, quantized((-128, 127)).map(|q| q as i8).collect()),
+        }
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("it is put in by quantization")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        let node =
+            OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("InputQuantizer", cx.operand_names.to_vec()) };
+        let node =
+            node.attr("perm", OnnxAttr::Ints(cx.call.ints("perm")?.to_vec())).attr("scale", scale_attr(cx)?);
+        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        vec![Lift { domain: BRAINCHIP, op_type: "InputQuantizer".into(), since: 1, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[1, 2, 1, 2], vec![-0.5f32, 0.25, 1.0, 9.0]);
+        let per_channel = Example {
+            attrs: Attrs::new().with("perm", vec![0, 1, 2, 3]),
+            operands: vec![x.clone(), Tensor::new(&[2], vec![0.1f32, 0.5]), Tensor::new(&[2], vec![10u8, 0])],
+        };
+        let channels_last = Example {
+            attrs: Attrs::new().with("perm", vec![0, 3, 1, 2]),
+            operands: vec![x, Tensor::new(&[1], vec![0.25f32]), Tensor::new(&[1], vec![0i8])],
+        };
+        vec![per_channel, channels_last]
+    }
+}

@@ -1,0 +1,171 @@
+//! The integer form's arithmetic that layers share: what happens to an accumulator (hardware-ops
+//! §3), and what is proven of its size.
+
+use super::params::per_index;
+use crate::kernels::{self, Accumulator, Ordered, Pool2d};
+use crate::ops::{Arithmetic, Call, OpError};
+use crate::tensor::{DType, Tensor, TensorType, round};
+
+/// An integer type that accumulators are summed in.
+pub trait Sum: Accumulator + Ordered + Into<i64> {}
+
+impl Sum for i32 {}
+impl Sum for i64 {}
+
+/// What follows the accumulator, in this order.
+pub struct Tail<'a> {
+    /// Window of a max-pool; its batch and channels are those of the accumulator.
+    pub max_pool: Option<Pool2d>,
+    pub relu: bool,
+    /// Largest value, per channel or one for all.
+    pub ceiling: Option<&'a [i32]>,
+    /// Sum over the map.
+    pub global: bool,
+    pub rescale: Option<Rescale<'a>>,
+}
+
+/// Multipliers and exponents of divisors, per channel or one for all.
+pub struct Rescale<'a> {
+    pub multipliers: &'a [u8],
+    pub exponents: Vec<i32>,
+}
+
+impl<'a> Rescale<'a> {
+    /// `None` if a divisor is not a power of two.
+    pub fn new(multipliers: &'a [u8], divisors: &[f32]) -> Option<Self> {
+        let exponents = divisors.iter().map(|&s| round::exponent_of(s.into())).collect::<Option<_>>()?;
+        Some(Self { multipliers, exponents })
+    }
+
+    /// The int8 for `acc` of `channel`.
+    pub fn apply(&self, acc: i64, channel: usize, arithmetic: Arithmetic) -> i8 {
+        // Types were checked: one entry, or one for each channel.
+        let multiplier = per_index(self.multipliers, channel).unwrap_or(1);
+        let exponent = per_index(&self.exponents, channel).unwrap_or(0);
+        let rescaled = match arithmetic {
+            Arithmetic::Exact => round::rescale_exact(acc, multiplier, exponent, 8),
+            Arithmetic::F32 => round::rescale_f32(acc, multiplier, exponent, 8),
+        };
+        // Saturated to 8 bits.
+        rescaled as i8
+    }
+}
+
+/// The layer's result from its accumulator of `sizes` `[N, F, …]`: int8, or int32 without
+/// rescaling.
+pub fn finish<S: Sum>(
+    call: &Call,
+    mut acc: Vec<S>,
+    mut sizes: Vec<usize>,
+    tail: &Tail,
+    arithmetic: Arithmetic,
+) -> Result<Vec<Tensor>, OpError> {
+    let channels = sizes.get(1).copied().unwrap_or(1).max(1);
+    if let (Some(pool), [batch, channels, height, width]) = (&tail.max_pool, &mut sizes[..]) {
+        let pool =
+            Pool2d { batch: *batch, channels: *channels, height: *height, width: *width, ..pool.clone() };
+        acc = call.kernel(kernels::max_pool(&pool, &acc))?;
+        // The kernel ran, so there is a size.
+        [*height, *width] = pool.out_size().unwrap_or_default();
+    }
+    let map = sizes.iter().skip(2).product::<usize>();
+    let channel = |i: usize, map: usize| i / map.max(1) % channels;
+    if tail.relu {
+        for (i, value) in acc.iter_mut().enumerate() {
+            if *value < S::default() {
+                *value = S::default();
+            }
+            if let Some(ceiling) = tail.ceiling.and_then(|ceiling| per_index(ceiling, channel(i, map))) {
+                let ceiling = S::wrap(ceiling.into());
+                if ceiling < *value {
+                    *value = ceiling;
+                }
+            }
+        }
+    }
+    if tail.global {
+        let planes = sizes.iter().take(2).product();
+        acc = call.kernel(kernels::global_sum(planes, map, &acc))?;
+        sizes.iter_mut().skip(2).for_each(|size| *size = 1);
+    }
+    let map = if tail.global { 1 } else { map };
+    match &tail.rescale {
+        Some(rescale) => {
+            let values = acc.iter().enumerate();
+            let int8 =
+                values.map(|(i, &acc)| rescale.apply(acc.into(), channel(i, map), arithmetic)).collect();
+            call.result::<i8>(&sizes, int8)
+        }
+        None => {
+            let int32: Result<Vec<i32>, _> = acc.iter().map(|&acc| i32::try_from(acc.into())).collect();
+            call.result(&sizes, int32.map_err(|_| call.unsupported("a result beyond 32 bits"))?)
+        }
+    }
+}
+
+/// `max over filters of sum |w| * |x| + |b|`: a bound for every partial sum of the accumulator, in
+/// any order. `largest_input(i)` bounds the input that element `i` of a filter meets.
+pub fn accumulator_bound(
+    weights: &[i8],
+    filters: usize,
+    bias: Option<&[i32]>,
+    largest_input: impl Fn(usize) -> u128,
+) -> u128 {
+    let taps = weights.len().checked_div(filters).unwrap_or_default();
+    (0..filters)
+        .map(|f| {
+            let filter = weights.iter().skip(f * taps).take(taps).enumerate();
+            let sum: u128 = filter.map(|(i, &w)| u128::from(w.unsigned_abs()) * largest_input(i)).sum();
+            sum + u128::from(bias.and_then(|bias| bias.get(f)).map_or(0, |b| b.unsigned_abs()))
+        })
+        .max()
+        .unwrap_or_default()
+}
+
+/// Whether sums within `bound` fit 32 bits.
+pub fn fits_i32(bound: u128) -> bool {
+    bound <= i32::MAX as u128
+}
+
+/// The largest magnitude of an integer type's values.
+pub fn largest_magnitude(storage: DType) -> u128 {
+    storage.integer_range().map_or(0, |(low, high)| low.unsigned_abs().max(high.unsigned_abs()))
+}
+
+/// Checks that an operand of the integer form is there, with the given storage and one of the shapes.
+pub fn expect(
+    call: &Call,
+    label: &'static str,
+    position: usize,
+    storage: DType,
+    shapes: &[&[usize]],
+) -> Result<(), OpError> {
+    let ty = call.ty(position)?;
+    let fits = ty.storage() == storage
+        && ty.shape.sizes().is_some_and(|sizes| shapes.iter().any(|shape| **shape == sizes[..]));
+    call.require(label, fits, || {
+        let shapes: Vec<String> = shapes.iter().map(|shape| format!("{storage}{shape:?}")).collect();
+        let name = call.schema.operand_name(position);
+        format!("{name} is {}, found {}{}", shapes.join(" or "), ty.storage(), ty.shape)
+    })
+}
+
+/// Checks that an operand is absent, `because` its layer does not have it.
+pub fn expect_absent(
+    call: &Call,
+    label: &'static str,
+    position: usize,
+    because: &str,
+) -> Result<(), OpError> {
+    call.require(label, call.opt_ty(position).is_none(), || {
+        format!("{} is absent {because}", call.schema.operand_name(position))
+    })
+}
+
+/// The types of the first `count` operands as they are in the float form: same shapes, stored as
+/// f32. Layers infer the shapes of their integer form from them.
+pub fn as_floats(call: &Call, count: usize) -> Vec<Option<TensorType>> {
+    (0..count)
+        .map(|position| call.opt_ty(position).map(|ty| TensorType::new(DType::F32, ty.shape.clone())))
+        .collect()
+}

@@ -1,0 +1,191 @@
+//! Parameter computation shared by layers (hardware-ops §5): ranges and float weights in, integers
+//! and scales out, bit for bit those of the reference. A *scale* is integers per real.
+
+use crate::ir::Range;
+use crate::ops::{Call, LayerCall, LayerOperand, OpError};
+use crate::tensor::round::{self, FixedFormat};
+use crate::tensor::{AffineGrid, DType, Element, Tensor};
+
+/// A quantized operand's scale at index `i` of axis 1.
+pub fn scale_at(grid: &AffineGrid, i: usize) -> Option<f64> {
+    per_index(&grid.factors, i)
+}
+
+/// Its zero point there.
+pub fn zero_at(grid: &AffineGrid, i: usize) -> Option<i64> {
+    per_index(&grid.zeros, i)
+}
+
+/// The entry for index `i`, where one entry stands for all.
+pub fn per_index<T: Copy>(entries: &[T], i: usize) -> Option<T> {
+    match entries {
+        [entry] => Some(*entry),
+        _ => entries.get(i).copied(),
+    }
+}
+
+impl<'a> LayerCall<'a> {
+    /// The grid of an operand that must be quantized.
+    pub(super) fn grid(&self, position: usize) -> Result<&'a AffineGrid, OpError> {
+        self.grids.get(position).copied().flatten().ok_or_else(|| {
+            let operand = self.call.schema.operand_name(position);
+            self.call.unsupported(format!("operand `{operand}` that is not quantized"))
+        })
+    }
+
+    /// The elements of an operand that must be an f32 constant; `None` if it is absent.
+    pub(super) fn constant(&self, position: usize) -> Result<Option<&'a [f32]>, OpError> {
+        if self.call.opt_ty(position).is_none() {
+            return Ok(None);
+        }
+        let tensor = self.constants.get(position).copied().flatten();
+        match tensor.and_then(Tensor::elements::<f32>) {
+            Some(elements) => Ok(Some(elements)),
+            None => {
+                let operand = self.call.schema.operand_name(position);
+                Err(self.call.unsupported(format!("operand `{operand}` that is not an f32 constant")))
+            }
+        }
+    }
+
+    /// `max(|lowest|, |highest|)` of the result, one entry or one per channel.
+    pub(super) fn largest(&self) -> Result<Vec<f32>, OpError> {
+        match self.range {
+            Some(range) => Ok(largest(range)),
+            None => Err(self.call.unsupported("a result without a calibrated range")),
+        }
+    }
+}
+
+/// `max(|lowest|, |highest|)`, entry by entry.
+pub fn largest(range: &Range) -> Vec<f32> {
+    range.lowest.iter().zip(range.highest.iter()).map(|(l, h)| l.abs().max(h.abs())).collect()
+}
+
+/// A kernel as integers, with the scale of each filter's accumulator.
+pub struct Kernel {
+    pub integers: Vec<i8>,
+    pub scales: Vec<f64>,
+}
+
+/// §5.2: the kernel divided by the scale of the input it meets, each filter then symmetric int8.
+/// `scale_of(f, i)` is that scale for element `i` of filter `f`.
+pub fn kernel(
+    call: &Call,
+    weights: &[f32],
+    filters: usize,
+    scale_of: impl Fn(usize, usize) -> Option<f64>,
+) -> Result<Kernel, OpError> {
+    let taps = weights.len().checked_div(filters).unwrap_or_default();
+    let mut kernel = Kernel { integers: Vec::with_capacity(weights.len()), scales: Vec::new() };
+    for f in 0..filters {
+        let filter = weights.iter().skip(f * taps).take(taps).enumerate();
+        let scaled: Option<Vec<f64>> = filter.map(|(i, &w)| Some(f64::from(w) / scale_of(f, i)?)).collect();
+        let (integers, scale) = scaled
+            .ok_or_else(|| call.unsupported("an input grid of another number of channels"))
+            .and_then(|x| round::qfloat(&x).ok_or_else(|| call.unsupported("a kernel that is not finite")))?;
+        kernel.integers.extend(integers);
+        kernel.scales.push(scale);
+    }
+    Ok(kernel)
+}
+
+/// §5.3: integers of a limited mantissa on the grid of each filter's accumulator.
+pub fn coarse(
+    call: &Call,
+    what: &str,
+    reals: impl Iterator<Item = f64>,
+    scales: &[f64],
+    signed: bool,
+) -> Result<Vec<i32>, OpError> {
+    reals
+        .zip(scales)
+        .map(|(real, &scale)| {
+            round::coarse(real, scale, signed).ok_or_else(|| {
+                call.unsupported(format!(
+                    "{what} {real}: on a grid of {scale} per unit it does not fit 32 bits"
+                ))
+            })
+        })
+        .collect()
+}
+
+/// Multiplier and divisor that bring an accumulator to its output grid, and the scale of that.
+pub struct Rescaling {
+    pub multipliers: Vec<u8>,
+    pub divisors: Vec<f32>,
+    /// One entry or one per channel.
+    pub scales: Vec<f64>,
+}
+
+/// §5.5: how accumulators of the given scales become int8.
+pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, OpError> {
+    let largest = layer.largest()?;
+    if largest.len() != 1 && largest.len() != accumulator.len() {
+        let found = largest.len();
+        return Err(layer
+            .call
+            .unsupported(format!("a range of {found} entries for {} channels", accumulator.len())));
+    }
+    let scales: Vec<f64> = if layer.feeds_add {
+        largest.iter().map(|&largest| shift_only_scale(&layer.call, largest)).collect::<Result<_, _>>()?
+    } else {
+        largest.iter().map(|&largest| f64::from(127.0 / largest.max(1e-7))).collect()
+    };
+    let mut rescaling = Rescaling { multipliers: Vec::new(), divisors: Vec::new(), scales };
+    for (f, &from) in accumulator.iter().enumerate() {
+        // One entry or as many as there are channels.
+        let to = per_index(&rescaling.scales, f).unwrap_or(1.0);
+        let (multiplier, divisor) = if layer.feeds_add {
+            let fixed = fixed(&layer.call, 1.0 / from, false)?;
+            (fixed.mantissa, shift_only_divisor(&layer.call, round::power_of_two(fixed.frac), to)?)
+        } else {
+            let fixed = fixed(&layer.call, to / from, true)?;
+            (fixed.mantissa, round::power_of_two(fixed.frac) as f32)
+        };
+        // An unsigned mantissa of 8 bits.
+        rescaling.multipliers.push(multiplier as u8);
+        rescaling.divisors.push(divisor);
+    }
+    Ok(rescaling)
+}
+
+fn fixed(call: &Call, value: f64, shift6: bool) -> Result<round::Fixed, OpError> {
+    let format = FixedFormat { bits: 8, signed: false, clamp: false, shift6 };
+    round::fixed(value, format).ok_or_else(|| call.unsupported("a scale that is not finite"))
+}
+
+/// §5.5, the scale of a result that an addition reads: the power of two of the largest magnitude.
+pub fn shift_only_scale(call: &Call, largest: f32) -> Result<f64, OpError> {
+    let format = FixedFormat { bits: 8, signed: true, clamp: true, shift6: true };
+    let fixed =
+        round::fixed(largest, format).ok_or_else(|| call.unsupported("a range that is not finite"))?;
+    Ok(round::power_of_two(fixed.frac))
+}
+
+/// §5.5, the divisor from one power-of-two scale to another.
+///
+/// # Errors
+/// The target is 2^8 times as fine or finer: 8 bits would saturate.
+pub fn shift_only_divisor(call: &Call, from: f64, to: f64) -> Result<f32, OpError> {
+    if to / from < 256.0 {
+        // A quotient of powers of two within f32, or an infinity that the caller's file cannot hold.
+        let divisor = (from / to) as f32;
+        if divisor.is_finite() && divisor > 0.0 {
+            return Ok(divisor);
+        }
+    }
+    Err(call.unsupported(format!("rescaling by {} for an addition, which would saturate", to / from)))
+}
+
+/// A new constant operand. `sizes` hold as many elements as there are; where they did not the
+/// operand would be absent, which the layer's `infer` refuses.
+pub fn constant<T: Element>(suffix: &'static str, sizes: &[usize], elements: Vec<T>) -> LayerOperand {
+    Tensor::new(sizes, elements)
+        .map_or(LayerOperand::Absent, |tensor| LayerOperand::Constant { suffix, tensor })
+}
+
+/// The grid of a layer's result.
+pub fn result_grid(storage: DType, scales: Vec<f64>) -> AffineGrid {
+    AffineGrid::hardware(storage, scales)
+}
