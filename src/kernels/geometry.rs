@@ -62,10 +62,16 @@ impl Conv2d {
         });
         let [Some(rows), Some(columns)] = axes else { return None };
         let group_channels = exact_division(self.channels, self.group)?;
-        exact_division(self.filters, self.group)?;
+        let group_filters = exact_division(self.filters, self.group)?;
         let taps = self.kernel[0].checked_mul(self.kernel[1])?;
         let plan = ConvPlan {
             axes: [rows, columns],
+            group: self.group,
+            group_channels,
+            group_filters,
+            taps,
+            input_plane: self.height.checked_mul(self.width)?,
+            output_plane: rows.out.checked_mul(columns.out)?,
             input: product(&[self.batch, self.channels, self.height, self.width])?,
             weights: product(&[self.filters, group_channels, taps])?,
             bias: self.filters,
@@ -95,6 +101,8 @@ impl Pool2d {
         });
         let [Some(rows), Some(columns)] = axes else { return None };
         let planes = self.batch.checked_mul(self.channels)?;
+        // The number of positions in a window is a divisor of averages.
+        self.kernel[0].checked_mul(self.kernel[1])?;
         Some(PoolPlan {
             axes: [rows, columns],
             input_plane: self.height.checked_mul(self.width)?,
@@ -107,6 +115,13 @@ impl Pool2d {
 /// A [`Conv2d`] whose sizes are known to be consistent, with the element counts that follow.
 pub(super) struct ConvPlan {
     pub axes: [Axis; 2],
+    pub group: usize,
+    pub group_channels: usize,
+    pub group_filters: usize,
+    /// Kernel rows times columns.
+    pub taps: usize,
+    pub input_plane: usize,
+    pub output_plane: usize,
     pub input: usize,
     pub weights: usize,
     pub bias: usize,

@@ -3,7 +3,7 @@
 //! Layouts are row-major: activations `[batch, channels, height, width]`, weights
 //! `[filters, channels / group, kernel rows, kernel columns]`. Every kernel exists twice: in
 //! [`mod@reference`], written to be obviously right, and here, written to be fast; property tests
-//! hold the two equal bit by bit. Guarantees of both:
+//! hold the two equal bit by bit. (Where the obvious form is fast enough there is only that.) Guarantees of both:
 //!
 //! * Every slice length is checked against the geometry, and every size for overflow: a call with
 //!   any arguments returns `Ok` or an [`Error`], and never panics.
@@ -17,17 +17,24 @@
 //!
 //! Work is spread over rayon's current thread pool.
 
+mod conv;
+mod dense;
 mod geometry;
+mod lattice;
 mod number;
+mod pool;
+mod product;
 pub mod reference;
+mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use conv::{conv2d, conv2d_integer};
+pub use dense::{dense, dense_integer, matmul};
 pub use geometry::{Conv2d, Pool2d};
 pub use number::{Accumulator, Byte, Float, Ordered};
-pub use reference::{
-    avg_pool, conv2d, conv2d_integer, dense, dense_integer, global_average, global_sum, matmul, max_pool,
-};
+pub use pool::{avg_pool, global_average, max_pool};
+pub use reference::global_sum;
 
 /// Why a kernel could not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,12 +13,13 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
+use super::simd::Cell;
 use sealed::Sealed;
 
 /// `f32` and `f64`, with the few operations that the fixed summation order is made of. Each rounds
 /// once, to nearest, ties to even, on every CPU.
 pub trait Float:
-    Sealed + Copy + PartialOrd + Default + Add<Output = Self> + Debug + Send + Sync + 'static
+    Sealed + Cell + Copy + PartialOrd + Default + Add<Output = Self> + Debug + Send + Sync + 'static
 {
     /// `a * b + acc`, rounded once.
     fn fma(a: Self, b: Self, acc: Self) -> Self;
@@ -71,6 +72,9 @@ impl Byte for u8 {}
 /// Kernels sum modulo 2^32 (2^64). The caller has bounded `sum |a * b| + |bias|`; within that bound
 /// nothing wraps in the end, so the order of summation does not show.
 pub trait Accumulator: Sealed + Copy + Default + PartialEq + Debug + Send + Sync + 'static {
+    /// How many products of two 8-bit values may be summed in 32 bits before they are added here.
+    const TERMS: usize;
+
     /// The value modulo 2^32 (2^64).
     fn wrap(value: i64) -> Self;
 
@@ -79,6 +83,8 @@ pub trait Accumulator: Sealed + Copy + Default + PartialEq + Debug + Send + Sync
 }
 
 impl Accumulator for i32 {
+    const TERMS: usize = usize::MAX;
+
     #[inline(always)]
     fn wrap(value: i64) -> Self {
         value as i32
@@ -91,6 +97,9 @@ impl Accumulator for i32 {
 }
 
 impl Accumulator for i64 {
+    // 2^15 products of at most 255 * 128 stay below 2^30.
+    const TERMS: usize = 1 << 15;
+
     #[inline(always)]
     fn wrap(value: i64) -> Self {
         value

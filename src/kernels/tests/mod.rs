@@ -1,4 +1,6 @@
-//! Hand-computed cases of the geometry and the references.
+//! Hand-computed cases of the geometry and the references; the fast forms against the references.
+
+mod equal;
 
 use super::*;
 
