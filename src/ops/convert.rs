@@ -323,3 +323,91 @@ impl Operator for DequantizeLinear {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn constraints() {
+        let none = Attrs::new;
+        assert_eq!(broken(infer("cast", none().with("to", DType::F32), &[quantized("i8[1, 2]", 1)])), "C1");
+        check_labels(
+            "quantize_linear",
+            &[
+                ("C1", none(), &["f64[2, 3]", "f32[]", "i8[]"]),
+                ("C2", none(), &["f32[2, 3]", "f64[]", "i8[]"]),
+                ("C3", none(), &["f32[2, 3]", "f32[2]", "i8[2]"]),
+                ("C3", none().with("axis", 2), &["f32[2, 3]", "f32[2]", "i8[2]"]),
+                ("C4", none(), &["f32[2, 3]", "f32[]", "i32[]"]),
+                ("C4", none(), &["f32[2, 3]", "f32[3]", "i8[]"]),
+            ],
+        );
+        check_labels(
+            "dequantize_linear",
+            &[
+                ("C1", none(), &["i64[2, 3]", "f32[]"]),
+                ("C2", none(), &["i8[2, 3]", "f64[]"]),
+                ("C3", none(), &["i8[2, 3]", "f32[2]"]),
+                ("C4", none(), &["i8[2, 3]", "f32[]", "u8[]"]),
+            ],
+        );
+        assert_eq!(shape("cast", none().with("to", DType::I8), &["f32[N, 3]"]), "i8[N, 3]");
+        assert_eq!(shape("quantize_linear", none(), &["f32[N, 3]", "f32[3]", "u16[3]"]), "u16[N, 3]");
+        assert_eq!(shape("dequantize_linear", none(), &["i32[N, 3]", "f32[]"]), "f32[N, 3]");
+    }
+
+    #[test]
+    fn ties_go_to_the_even_integer_before_the_zero_is_added() {
+        let x = tensor(&[6], [0.5f32, 1.5, 2.5, -0.5, 1000.0, f32::NAN]);
+        let (scale, zero) = (Tensor::scalar(1.0f32), Tensor::scalar(1i8));
+        let y = eval("quantize_linear", Attrs::new(), &[x, scale, zero]);
+        assert_eq!(y, Ok(tensor(&[6], [1i8, 3, 3, 1, 127, -128])));
+    }
+
+    #[test]
+    fn each_index_of_the_axis_has_its_scale() {
+        let x = tensor(&[1, 2, 2], [1.0f32, 2.0, 1.0, 2.0]);
+        let (scale, zero) = (tensor(&[2], [1.0f32, 0.25]), tensor(&[2], [0u8, 10]));
+        let y = eval("quantize_linear", Attrs::new(), &[x.clone(), scale.clone(), zero.clone()]).unwrap();
+        assert_eq!(y, tensor(&[1, 2, 2], [1u8, 2, 14, 18]));
+        assert_eq!(eval("dequantize_linear", Attrs::new(), &[y, scale.clone(), zero.clone()]), Ok(x.clone()));
+        let last = Attrs::new().with("axis", 2);
+        assert_eq!(
+            eval("quantize_linear", last, &[x, scale, zero]),
+            Ok(tensor(&[1, 2, 2], [1u8, 18, 1, 18]))
+        );
+    }
+
+    #[test]
+    fn dequantized_differences_are_exact() {
+        let one = |v: i32| Tensor::scalar(v);
+        let y =
+            eval("dequantize_linear", Attrs::new(), &[one(i32::MAX), Tensor::scalar(0.5f32), one(i32::MIN)]);
+        assert_eq!(y, Ok(Tensor::scalar(2147483648.0f32)));
+    }
+
+    #[test]
+    fn an_absent_zero_is_an_unsigned_byte() {
+        let x = || Operand::Input(tensor(&[2], [3.0f32, -3.0]));
+        let scale = || Operand::Constant(Tensor::scalar(1.0f32));
+        let y = lift_and_eval(&onnx("QuantizeLinear", &[]), 13, &[x(), scale()]);
+        assert_eq!(y, Ok(tensor(&[2], [3u8, 0])));
+        let node = onnx("QuantizeLinear", &[("output_dtype", OnnxAttr::Int(5))]);
+        assert_eq!(lift_and_eval(&node, 21, &[x(), scale()]), Ok(tensor(&[2], [3i16, -3])));
+        for attr in [("block_size", OnnxAttr::Int(2)), ("precision", OnnxAttr::Int(10))] {
+            let node = onnx("QuantizeLinear", &[attr]);
+            assert!(matches!(lift(&node, 23, &[x(), scale()]), Err(OpError::Unsupported { .. })));
+        }
+    }
+
+    #[test]
+    fn casts_to_types_without_storage_are_refused() {
+        let node = |to| onnx("Cast", &[("to", OnnxAttr::Int(to))]);
+        let x = || [Operand::Input(tensor(&[2], [1.5f32, -1.5]))];
+        assert_eq!(lift_and_eval(&node(6), 13, &x()), Ok(tensor(&[2], [1i32, -1])));
+        assert!(matches!(lift(&node(10), 13, &x()), Err(OpError::Unsupported { .. })));
+        assert!(matches!(lift(&onnx("Cast", &[]), 13, &x()), Err(OpError::Invalid { .. })));
+    }
+}

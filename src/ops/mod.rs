@@ -23,6 +23,7 @@ mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod reduce;
 mod shape;
 mod softmax;
 
@@ -59,6 +60,7 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         norm::operators,
         pad::operators,
         pool::operators,
+        reduce::operators,
         shape::operators,
         softmax::operators,
     ];

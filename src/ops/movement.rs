@@ -3,7 +3,7 @@
 
 use ndarray::{Axis, IxDyn};
 
-use super::shape::moved_axis;
+use super::shape::move_axis;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
     Schema,
@@ -152,7 +152,7 @@ impl Operator for Transpose {
         let x = call.ty(0)?;
         let perm = Self::perm(call, x.shape.rank())?;
         let mut ty = x.with_shape(Shape::new(perm.iter().map(|&axis| x.shape[axis].clone())));
-        moved_axis(call, "C1", &mut ty, |axis| perm.iter().position(|&from| from == axis))?;
+        move_axis(&mut ty, |axis| perm.iter().position(|&from| from == axis));
         Ok(vec![ty])
     }
 
@@ -285,5 +285,104 @@ impl Operator for Concat {
         let (a, b) =
             (Tensor::new(&[2, 1, 2], vec![1i8, 2, 3, 4]), Tensor::new(&[2, 2, 2], (10..18i8).collect()));
         vec![Example { attrs: Attrs::new().with("axis", 1), operands: vec![a.clone(), b, a] }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn perm(perm: &[i64]) -> Attrs {
+        Attrs::new().with("perm", perm.to_vec())
+    }
+
+    fn axis(axis: i64) -> Attrs {
+        Attrs::new().with("axis", axis)
+    }
+
+    #[test]
+    fn constraints() {
+        check_labels("identity", &[]);
+        check_labels("dropout", &[]);
+        check_labels(
+            "transpose",
+            &[
+                ("C1", perm(&[0]), &["f32[2, 3]"]),
+                ("C1", perm(&[0, 0]), &["f32[2, 3]"]),
+                ("C1", perm(&[0, -1]), &["f32[2, 3]"]),
+            ],
+        );
+        check_labels(
+            "concat",
+            &[
+                ("C1", axis(2), &["f32[2, 3]"]),
+                ("C2", axis(0), &["f32[2, 3]", "f64[2, 3]"]),
+                ("C3", axis(0), &["f32[2, 3]", "f32[2, 4]"]),
+                ("C3", axis(0), &["f32[2, 3]", "f32[2, 3, 1]"]),
+                ("C4", axis(0), &["f32[18446744073709551615]", "f32[1]"]),
+            ],
+        );
+        assert_eq!(shape("transpose", perm(&[0, 2, 1]), &["i64[N, 3, 4]"]), "i64[N, 4, 3]");
+        assert_eq!(shape("concat", axis(1), &["f32[N, 3]", "f32[N, 4]", "f32[N, 1]"]), "f32[N, 8]");
+        assert_eq!(shape("concat", axis(0), &["f32[N, 3]"]), "f32[N, 3]");
+        assert_unknown_size(infer("concat", axis(0), &[ty("f32[N, 3]"), ty("f32[1, 3]")]));
+    }
+
+    #[test]
+    fn grids_pass_through() {
+        let x = || quantized("i8[N, 3, 4]", 3);
+        assert_eq!(infer("identity", Attrs::new(), &[x()]), Ok(vec![x()]));
+        let moved = infer("transpose", perm(&[0, 2, 1]), &[x()]).unwrap();
+        assert_eq!(moved[0].grid.affine().unwrap().axis, Some(2));
+        assert_eq!(infer("concat", axis(2), &[x(), x()]).unwrap()[0].grid, x().grid);
+        assert_eq!(broken(infer("concat", axis(1), &[x(), x()])), "C2");
+        assert_eq!(broken(infer("concat", axis(2), &[x(), quantized("i8[N, 3, 4]", 1)])), "C2");
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[2, 3], [1u8, 2, 3, 4, 5, 6]);
+        let y = eval("transpose", perm(&[1, 0]), std::slice::from_ref(&x));
+        assert_eq!(y, Ok(tensor(&[3, 2], [1u8, 4, 2, 5, 3, 6])));
+        let y = eval("concat", axis(1), &[x.clone(), tensor(&[2, 1], [7u8, 8])]);
+        assert_eq!(y, Ok(tensor(&[2, 4], [1u8, 2, 3, 7, 4, 5, 6, 8])));
+        assert_eq!(eval("dropout", Attrs::new(), std::slice::from_ref(&x)), Ok(x));
+    }
+
+    #[test]
+    fn dropout_is_lifted_where_it_does_nothing() {
+        let x = || Operand::Input(tensor(&[2], [1.0f32, 2.0]));
+        let ratio = || Operand::Constant(Tensor::scalar(0.25f32));
+        let flag = |on: bool| Operand::Constant(Tensor::scalar(on));
+        let node = onnx("Dropout", &[]);
+        let same = Ok(tensor(&[2], [1.0f32, 2.0]));
+        assert_eq!(lift_and_eval(&onnx("Dropout", &[("ratio", OnnxAttr::Float(0.9))]), 11, &[x()]), same);
+        assert_eq!(lift_and_eval(&node, 13, &[x(), ratio(), flag(false)]), same);
+        for training in [flag(true), Operand::Typed(ty("bool[]"))] {
+            assert!(matches!(lift(&node, 13, &[x(), ratio(), training]), Err(OpError::Unsupported { .. })));
+        }
+        let mut mask = node;
+        mask.outputs.push("mask".to_owned());
+        assert!(matches!(lift(&mask, 13, &[x()]), Err(OpError::Unsupported { .. })));
+    }
+
+    proptest! {
+        /// A permutation and then its inverse change nothing.
+        #[test]
+        fn transposing_back_is_identity(
+            sizes in prop::collection::vec(0usize..4, 4),
+            order in Just(vec![0i64, 1, 2, 3]).prop_shuffle(),
+        ) {
+            let x = tensor(&sizes, (0..sizes.iter().product::<usize>() as i32).collect::<Vec<_>>());
+            let mut inverse = vec![0; 4];
+            for (at, &from) in order.iter().enumerate() {
+                inverse[from as usize] = at as i64;
+            }
+            let y = eval("transpose", perm(&order), std::slice::from_ref(&x)).unwrap();
+            prop_assert_eq!(eval("transpose", perm(&inverse), &[y]), Ok(x));
+        }
     }
 }

@@ -321,3 +321,103 @@ fn function(op_type: &str, _: Bound) -> Result<OnnxFunction, OpError> {
         ],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn pads(pads: &[i64]) -> Attrs {
+        Attrs::new().with("pads", pads.to_vec())
+    }
+
+    #[test]
+    fn constraints() {
+        check_labels(
+            "pad",
+            &[
+                ("C1", pads(&[0, 0]), &["bool[2]"]),
+                ("C2", pads(&[1]), &["f32[2]"]),
+                ("C2", pads(&[1, -1]), &["f32[2]"]),
+                ("C3", pads(&[0, 1]).with("value", 0.5), &["i32[2]"]),
+                ("C3", pads(&[0, 1]).with("value", -1.0), &["u8[2]"]),
+                ("C4", pads(&[i64::MAX, i64::MAX]), &["f32[2]"]),
+            ],
+        );
+        check_labels(
+            "channel_pad",
+            &[
+                ("C0", pads(&[1]), &["f32[1, 2, 3, 3]", "f32[2]"]),
+                ("C1", pads(&[0; 4]), &["f32[1, 2, 3, 3]", "f64[2]"]),
+                ("C2", pads(&[0; 4]), &["f32[1, 2, 3]", "f32[2]"]),
+                ("C3", pads(&[0; 4]), &["f32[1, 2, 3, 3]", "f32[3]"]),
+                ("C4", pads(&[1, 0, 0, 0]), &["f32[1, 2, 18446744073709551615, 3]", "f32[2]"]),
+            ],
+        );
+        assert_eq!(shape("pad", pads(&[0, 1, 0, 2]), &["f32[N, 3]"]), "f32[N, 6]");
+        assert_unknown_size(infer("pad", pads(&[1, 0]), &[ty("f32[N]")]));
+        assert_eq!(
+            shape("channel_pad", pads(&[1, 2, 3, 4]), &["f32[N, 2, 5, 5]", "f32[2]"]),
+            "f32[N, 2, 9, 11]"
+        );
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[1, 2], [1.0f32, 2.0]);
+        let y = eval("pad", pads(&[1, 0, 0, 2]).with("value", 9.0), &[x]);
+        assert_eq!(y, Ok(tensor(&[2, 4], [9.0f32, 9.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0])));
+        let x = tensor(&[1, 2, 1, 1], [1.0f32, 2.0]);
+        let y = eval("channel_pad", pads(&[0, 1, 1, 0]), &[x, tensor(&[2], [8.0f32, 9.0])]);
+        assert_eq!(y, Ok(tensor(&[1, 2, 2, 2], [8.0f32, 1.0, 8.0, 8.0, 9.0, 2.0, 9.0, 9.0])));
+        let empty = eval("pad", pads(&[0, 1, 0, 0]), &[tensor::<i8>(&[0, 2], [])]);
+        assert_eq!(empty, Ok(tensor::<i8>(&[0, 3], [])));
+        // More than memory holds is an error, not an abort.
+        let large = eval("pad", pads(&[1 << 40, 1 << 40]), &[tensor(&[1], [1.0f32])]);
+        assert!(large.is_err() || large.is_ok_and(|y| y.len() == (1 << 41) + 1));
+    }
+
+    #[test]
+    fn pads_of_some_axes() {
+        let x = || Operand::Input(tensor(&[1, 2], [1.0f32, 2.0]));
+        let ints = |v: &[i64]| Operand::Constant(Tensor::vector(v.to_vec()));
+        let node = onnx("Pad", &[("mode", OnnxAttr::Str("constant".to_owned()))]);
+        let one = || Operand::Constant(Tensor::scalar(1.0f32));
+        let y = lift_and_eval(&node, 18, &[x(), ints(&[1, 0]), one(), ints(&[-1])]);
+        assert_eq!(y, Ok(tensor(&[1, 3], [1.0f32, 1.0, 2.0])));
+        let refused =
+            |result: Result<Tensor, OpError>| assert!(matches!(result, Err(OpError::Unsupported { .. })));
+        refused(lift_and_eval(&node, 18, &[x(), ints(&[-1, 0, 0, 0])]));
+        refused(lift_and_eval(&node, 18, &[x(), Operand::Input(Tensor::vector(vec![0i64; 4]))]));
+        refused(lift_and_eval(
+            &onnx("Pad", &[("mode", OnnxAttr::Str("edge".to_owned()))]),
+            18,
+            &[x(), ints(&[0; 4])],
+        ));
+        assert!(matches!(lift_and_eval(&node, 18, &[x(), ints(&[0; 3])]), Err(OpError::Invalid { .. })));
+    }
+
+    #[test]
+    fn integers_are_padded_with_what_they_can_hold() {
+        let x = || Operand::Input(tensor(&[1], [1i64]));
+        let ints = |v: &[i64]| Operand::Constant(Tensor::vector(v.to_vec()));
+        let value = |v: i64| Operand::Constant(Tensor::scalar(v));
+        let node = onnx("Pad", &[]);
+        assert_eq!(lift_and_eval(&node, 13, &[x(), ints(&[0, 1]), value(-7)]), Ok(tensor(&[2], [1i64, -7])));
+        let large = lift_and_eval(&node, 13, &[x(), ints(&[0, 1]), value((1 << 24) + 1)]);
+        assert!(matches!(large, Err(OpError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn the_reference_pads_rows_and_columns() {
+        let mut node = onnx("BRNPad", &[]);
+        node.domain = BRAINCHIP.to_owned();
+        let x = || Operand::Input(tensor(&[1, 1, 1, 1], [1.0f32]));
+        let ints = |v: &[i64]| Operand::Constant(Tensor::vector(v.to_vec()));
+        let value = || Operand::Constant(Tensor::vector(vec![0.5f32]));
+        let y = lift_and_eval(&node, 1, &[x(), ints(&[0, 0, 1, 0, 0, 0, 0, 1]), value()]);
+        assert_eq!(y, Ok(tensor(&[1, 1, 2, 2], [0.5f32, 0.5, 1.0, 0.5])));
+        let batch = lift_and_eval(&node, 1, &[x(), ints(&[1, 0, 0, 0, 0, 0, 0, 0]), value()]);
+        assert!(matches!(batch, Err(OpError::Unsupported { .. })));
+    }
+}

@@ -1,6 +1,5 @@
-//! Maxima and means: `max_pool2d`, `avg_pool2d`, `global_avg_pool2d`, `reduce_mean`.
+//! Poolings: `max_pool2d`, `avg_pool2d`, `global_avg_pool2d`.
 
-use super::number::Real;
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError,
@@ -8,10 +7,10 @@ use super::{
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels::{self, Ordered};
-use crate::tensor::{DType, Dim, Element, Shape, Tensor, TensorType};
+use crate::tensor::{DType, Dim, Element, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(MaxPool2d), Box::new(AvgPool2d), Box::new(GlobalAvgPool2d), Box::new(ReduceMean)]
+    vec![Box::new(MaxPool2d), Box::new(AvgPool2d), Box::new(GlobalAvgPool2d)]
 }
 
 /// What the kernel is asked to do, the batch aside, and the size of the result.
@@ -39,7 +38,7 @@ fn geometry(call: &Call) -> Result<(kernels::Pool2d, [usize; 2]), OpError> {
     Ok((pool, out))
 }
 
-fn infer(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
+fn infer_windows(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
     let storage = call.same_plain("C1", allowed)?;
     let (_, [rows, columns]) = geometry(call)?;
     let x = &call.ty(0)?.shape;
@@ -47,7 +46,7 @@ fn infer(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
     Ok(vec![TensorType::new(storage, vec![x[0].clone(), x[1].clone(), rows.into(), columns.into()])])
 }
 
-fn eval<T: Element>(
+fn eval_windows<T: Element>(
     inputs: &Inputs,
     kernel: impl Fn(&kernels::Pool2d, &[T]) -> Result<Vec<T>, kernels::Error>,
 ) -> Result<Vec<Tensor>, OpError> {
@@ -57,7 +56,7 @@ fn eval<T: Element>(
     inputs.call.result(&[pool.batch, pool.channels, rows, columns], y)
 }
 
-fn lower(cx: &LowerCx, op_type: &str) -> Result<OnnxNode, OpError> {
+fn lower_windows(cx: &LowerCx, op_type: &str) -> Result<OnnxNode, OpError> {
     let mut node = cx.node(op_type, cx.operand_names.to_vec());
     for (attr, name) in [("kernel", "kernel_shape"), ("strides", "strides"), ("pads", "pads")] {
         node = node.attr(name, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec()));
@@ -75,7 +74,7 @@ struct Lifted {
 }
 
 /// `ceil_mode` becomes padding at the end: as much as the last window reads.
-fn lift(cx: &LiftCx) -> Result<Lifted, OpError> {
+fn lift_windows(cx: &LiftCx) -> Result<Lifted, OpError> {
     let spatial = Spatial::of_pool(cx)?;
     if spatial.dilations != [1, 1] {
         return Err(cx.unsupported("a pooling with dilations"));
@@ -147,12 +146,12 @@ impl Operator for MaxPool2d {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        infer(call, &[DType::F32, DType::F64, DType::I8, DType::U8])
+        infer_windows(call, &[DType::F32, DType::F64, DType::I8, DType::U8])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         fn max<T: Element + Ordered>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
-            eval::<T>(inputs, kernels::max_pool)
+            eval_windows::<T>(inputs, kernels::max_pool)
         }
         match inputs.get(0)?.dtype() {
             DType::I8 => max::<i8>(inputs),
@@ -166,7 +165,7 @@ impl Operator for MaxPool2d {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![lower(cx, "MaxPool")?]))
+        Ok(Lowered::Nodes(vec![lower_windows(cx, "MaxPool")?]))
     }
 
     fn lifts(&self) -> Vec<Lift> {
@@ -175,7 +174,7 @@ impl Operator for MaxPool2d {
             if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
                 return Err(cx.unsupported("the positions of the maxima"));
             }
-            let attrs = lift(cx)?.attrs;
+            let attrs = lift_windows(cx)?.attrs;
             Ok(vec![cx.op("max_pool2d", attrs, &[x])?])
         }
         vec![Lift { domain: "", op_type: "MaxPool".into(), since: 1, lift: lift_max }]
@@ -227,13 +226,13 @@ impl Operator for AvgPool2d {
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         call.flag("count_include_pad")?;
-        infer(call, FLOATS)
+        infer_windows(call, FLOATS)
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         let all = inputs.call.flag("count_include_pad")?;
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => {
-            eval::<T>(inputs, |pool, x| kernels::avg_pool(pool, all, x))
+            eval_windows::<T>(inputs, |pool, x| kernels::avg_pool(pool, all, x))
         })
     }
 
@@ -243,13 +242,15 @@ impl Operator for AvgPool2d {
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         let all = i64::from(cx.call.flag("count_include_pad")?);
-        Ok(Lowered::Nodes(vec![lower(cx, "AveragePool")?.attr("count_include_pad", OnnxAttr::Int(all))]))
+        Ok(Lowered::Nodes(vec![
+            lower_windows(cx, "AveragePool")?.attr("count_include_pad", OnnxAttr::Int(all)),
+        ]))
     }
 
     fn lifts(&self) -> Vec<Lift> {
         fn lift_avg(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            let Lifted { attrs, padded, past } = lift(cx)?;
+            let Lifted { attrs, padded, past } = lift_windows(cx)?;
             // Without padding the flag says nothing: what lies past it is never counted.
             let all = cx.int("count_include_pad", 0)? != 0 && padded;
             if all && past {
@@ -342,115 +343,113 @@ impl Operator for GlobalAvgPool2d {
     }
 }
 
-pub struct ReduceMean;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl ReduceMean {
-    /// Sums in row-major order of x from `+0`, then divides.
-    fn eval_as<T: Real>(inputs: &Inputs, axes: &[usize], sizes: &[usize]) -> Result<Vec<Tensor>, OpError> {
-        let x = inputs.array::<T>(0)?;
-        // Elements of the result, and for each axis of x the step in it (0 where it is reduced).
-        let mut steps = vec![0; x.ndim()];
-        let mut count = 1usize;
-        for axis in (0..x.ndim()).rev() {
-            if !axes.contains(&axis) {
-                steps[axis] = count;
-                // At most as many as x has, unless a reduced axis is empty.
-                count = count.saturating_mul(x.shape()[axis]);
-            }
+    use super::super::testing::*;
+    use super::*;
+
+    fn attrs(kernel: [i64; 2], strides: [i64; 2], pads: [i64; 4]) -> Attrs {
+        Attrs::new()
+            .with("kernel", kernel.to_vec())
+            .with("strides", strides.to_vec())
+            .with("pads", pads.to_vec())
+    }
+
+    #[test]
+    fn constraints() {
+        let two = || attrs([2, 2], [1, 1], [0; 4]);
+        for (op, wrong) in [("max_pool2d", "i32[1, 1, 2, 2]"), ("avg_pool2d", "i8[1, 1, 2, 2]")] {
+            check_labels(
+                op,
+                &[
+                    ("C0", attrs([2, 0], [1, 1], [0; 4]), &["f32[1, 1, 2, 2]"]),
+                    ("C1", two(), &[wrong]),
+                    ("C2", two(), &["f32[1, 2, 2]"]),
+                    ("C3", attrs([2, 2], [1, 1], [0, 0, 0, 2]), &["f32[1, 1, 2, 2]"]),
+                    ("C4", two(), &["f32[1, 1, 1, 2]"]),
+                ],
+            );
+            assert_eq!(
+                shape(op, attrs([3, 2], [2, 2], [1, 0, 1, 0]), &["f32[N, 3, 5, 6]"]),
+                "f32[N, 3, 3, 3]"
+            );
+            assert_unknown_size(infer(op, two(), &[ty("f32[1, 1, H, 2]")]));
         }
-        let mut sums = inputs.call.filled(&[count], T::default())?.into_raw_vec_and_offset().0;
-        for (at, &v) in x.indexed_iter() {
-            let index: usize = (0..x.ndim()).map(|axis| at[axis] * steps[axis]).sum();
-            sums[index] = sums[index] + v;
+        let none = Attrs::new();
+        check_labels(
+            "global_avg_pool2d",
+            &[
+                ("C1", none.clone(), &["i8[1, 1, 2, 2]"]),
+                ("C2", none.clone(), &["f32[1, 1, 2]"]),
+                ("C3", none.clone(), &["f32[1, 1, 0, 2]"]),
+            ],
+        );
+        assert_eq!(shape("global_avg_pool2d", none, &["f32[N, C, H, W]"]), "f32[N, C, 1, 1]");
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[1, 1, 3, 3], [1.0f32, 2.0, 3.0, 4.0, -5.0, 6.0, 7.0, 8.0, 9.0]);
+        let corners = attrs([2, 2], [2, 2], [1, 1, 0, 0]);
+        let y = eval("max_pool2d", corners.clone(), std::slice::from_ref(&x));
+        assert_eq!(y, Ok(tensor(&[1, 1, 2, 2], [1.0f32, 3.0, 7.0, 9.0])));
+        // One, two, two and four elements are inside.
+        let y = eval("avg_pool2d", corners.clone(), std::slice::from_ref(&x));
+        assert_eq!(y, Ok(tensor(&[1, 1, 2, 2], [1.0f32, 2.5, 5.5, 4.5])));
+        let y = eval("avg_pool2d", corners.with("count_include_pad", true), std::slice::from_ref(&x));
+        assert_eq!(y, Ok(tensor(&[1, 1, 2, 2], [0.25f32, 1.25, 2.75, 4.5])));
+        let y = eval("global_avg_pool2d", Attrs::new(), std::slice::from_ref(&x));
+        assert_eq!(y, Ok(tensor(&[1, 1, 1, 1], [35.0f32 / 9.0])));
+        // Padding is below every value.
+        let x = tensor(&[1, 1, 1, 1], [-128i8]);
+        let y = eval("max_pool2d", attrs([2, 2], [1, 1], [1, 1, 0, 0]), &[x]);
+        assert_eq!(y, Ok(tensor(&[1, 1, 1, 1], [-128i8])));
+    }
+
+    #[test]
+    fn empty_batches_give_empty_results() {
+        let x = || tensor::<f32>(&[0, 2, 4, 4], []);
+        let two = attrs([2, 2], [2, 2], [0; 4]);
+        assert_eq!(eval("max_pool2d", two.clone(), &[x()]), Ok(tensor::<f32>(&[0, 2, 2, 2], [])));
+        assert_eq!(eval("avg_pool2d", two, &[x()]), Ok(tensor::<f32>(&[0, 2, 2, 2], [])));
+        assert_eq!(eval("global_avg_pool2d", Attrs::new(), &[x()]), Ok(tensor::<f32>(&[0, 2, 1, 1], [])));
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused() {
+        let ints = |v: &[i64]| OnnxAttr::Ints(v.to_vec());
+        let x = || [Operand::Typed(ty("f32[1, 1, 5, 5]"))];
+        let kernel = ("kernel_shape", ints(&[3, 3]));
+        let dilated = onnx("MaxPool", &[kernel.clone(), ("dilations", ints(&[2, 2]))]);
+        assert!(matches!(lift(&dilated, 13, &x()), Err(OpError::Unsupported { .. })));
+        let mut positions = onnx("MaxPool", std::slice::from_ref(&kernel));
+        positions.outputs.push("positions".to_owned());
+        assert!(matches!(lift(&positions, 13, &x()), Err(OpError::Unsupported { .. })));
+        assert!(matches!(lift(&onnx("MaxPool", &[]), 13, &x()), Err(OpError::Invalid { .. })));
+        let past = [
+            kernel,
+            ("ceil_mode", OnnxAttr::Int(1)),
+            ("strides", ints(&[2, 2])),
+            ("pads", ints(&[1, 0, 0, 0])),
+            ("count_include_pad", OnnxAttr::Int(1)),
+        ];
+        assert!(matches!(lift(&onnx("AveragePool", &past), 13, &x()), Err(OpError::Unsupported { .. })));
+    }
+
+    proptest! {
+        /// The windows of `ceil_mode`: as many as the size rounded up says, less a last one that
+        /// would start in the padding behind; the padding found reaches to the end of the last.
+        #[test]
+        fn ceil_mode_is_padding(size in 1i64..20, before in 0i64..4, after in 0i64..4, kernel in 1i64..6, stride in 1i64..6) {
+            let (before, after) = (before.min(kernel - 1), after.min(kernel - 1));
+            prop_assume!(size + before + after >= kernel);
+            let end = end_pad_of_ceil(size, [before, after], kernel, stride);
+            prop_assert!((0..kernel).contains(&end));
+            let rounded_up = (size + before + after - kernel + stride - 1) / stride + 1;
+            let windows = (0..rounded_up).filter(|window| window * stride < size + before).count() as i64;
+            prop_assert_eq!((size + before + end - kernel) / stride + 1, windows);
         }
-        let divisor = axes.iter().map(|&axis| x.shape()[axis]).product();
-        let y = sums.into_iter().map(|sum| T::mean(sum, divisor).canonical()).collect();
-        inputs.call.result(sizes, y)
-    }
-}
-
-impl Operator for ReduceMean {
-    fn schema(&self) -> Schema {
-        Schema::new(
-            "reduce_mean",
-            "`y[k…] = (sum over the indices of axes of x[k…]) / (their number)`: the mean over the axes \
-             `axes`, which y keeps with size 1 if `keepdims` and lacks otherwise. The sum goes in row-major \
-             order of x from 0, then it is divided.\n\n\
-             * C1: x is plain f32 or f64.\n\
-             * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
-        )
-        .operand("x")
-        .required_attr("axes", AttrKind::Ints)
-        .attr("keepdims", true)
-        .rounding()
-    }
-
-    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        let storage = call.same_plain("C1", FLOATS)?;
-        let x = &call.ty(0)?.shape;
-        let axes = call.axes("C2", "axes", x.rank())?;
-        let keepdims = call.flag("keepdims")?;
-        let dims = x.iter().enumerate().filter_map(|(at, dim)| match axes.contains(&at) {
-            false => Some(dim.clone()),
-            true => keepdims.then_some(Dim::Fixed(1)),
-        });
-        Ok(vec![TensorType::new(storage, Shape::new(dims))])
-    }
-
-    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        let types = self.infer(&inputs.call)?;
-        let sizes = types.first().and_then(|ty| ty.shape.sizes()).unwrap_or_default();
-        let axes = inputs.call.axes("C2", "axes", inputs.get(0)?.sizes().len())?;
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs, &axes, &sizes))
-    }
-
-    fn quantize(&self) -> Quantize {
-        Quantize::No("a mean runs on the device only over both spatial axes, as part of a convolution layer")
-    }
-
-    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        let axes = cx.initializer("axes", Tensor::vector(cx.call.ints("axes")?.to_vec()));
-        let mut inputs = cx.operand_names.to_vec();
-        inputs.push(axes);
-        let keepdims = OnnxAttr::Int(cx.call.flag("keepdims")?.into());
-        // An empty list means no axis here, and would mean all of them.
-        let node = cx.node("ReduceMean", inputs).attr("keepdims", keepdims);
-        Ok(Lowered::Nodes(vec![node.attr("noop_with_empty_axes", OnnxAttr::Int(1))]))
-    }
-
-    fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let x = cx.operand(0)?;
-            let rank = cx.ty(0)?.shape.rank();
-            let axes = if cx.opset < 18 {
-                cx.opt_ints("axes")?.map(<[i64]>::to_vec)
-            } else {
-                cx.constant_ints(1, "axes")?
-            };
-            let axes = match axes {
-                Some(axes) if !axes.is_empty() => cx.axes(&axes, rank)?,
-                _ if cx.int("noop_with_empty_axes", 0)? != 0 => Vec::new(),
-                // Ranks are small: they count the entries of a list in memory.
-                _ => (0..rank as i64).collect(),
-            };
-            let attrs = Attrs::new().with("axes", axes).with("keepdims", cx.int("keepdims", 1)? != 0);
-            Ok(vec![cx.op("reduce_mean", attrs, &[x])?])
-        }
-        vec![Lift { domain: "", op_type: "ReduceMean".into(), since: 1, lift }]
-    }
-
-    fn macs(&self, _: &Call) -> u64 {
-        0
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        let x = ramp(&[2, 3, 2, 3]);
-        vec![
-            Example { attrs: Attrs::new().with("axes", vec![2, 3]), operands: vec![x.clone()] },
-            Example {
-                attrs: Attrs::new().with("axes", vec![0, 2]).with("keepdims", false),
-                operands: vec![x],
-            },
-        ]
     }
 }

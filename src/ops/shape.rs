@@ -299,8 +299,7 @@ impl Operator for Squeeze {
             "squeeze",
             "x without the axes `axes`, each of size 1: `y[i0, …] = x[i0, …, 0, …]`.\n\n\
              * C1: 0 <= axis < rank of x for each of `axes`, which ascend.\n\
-             * C2: x has size 1 on each of `axes`.\n\
-             * C3: if the grid of x belongs to an axis, that axis is one of y too.",
+             * C2: x has size 1 on each of `axes`.",
         )
         .operand("x")
         .required_attr("axes", AttrKind::Ints)
@@ -316,7 +315,7 @@ impl Operator for Squeeze {
         let kept = (0..x.shape.rank()).filter(|at| !axes.contains(at));
         let kept: Vec<usize> = kept.collect();
         let mut ty = x.with_shape(Shape::new(kept.iter().map(|&at| x.shape[at].clone())));
-        moved_axis(call, "C3", &mut ty, |axis| kept.iter().position(|&at| at == axis))?;
+        move_axis(&mut ty, |axis| kept.iter().position(|&at| at == axis));
         Ok(vec![ty])
     }
 
@@ -386,7 +385,7 @@ impl Operator for Unsqueeze {
         let dims =
             (0..rank).filter_map(|at| if axes.contains(&at) { Some(Dim::Fixed(1)) } else { old.next() });
         let mut ty = x.with_shape(Shape::new(dims));
-        moved_axis(call, "C1", &mut ty, |axis| (0..rank).filter(|at| !axes.contains(at)).nth(axis))?;
+        move_axis(&mut ty, |axis| (0..rank).filter(|at| !axes.contains(at)).nth(axis));
         Ok(vec![ty])
     }
 
@@ -424,22 +423,12 @@ impl Operator for Unsqueeze {
     }
 }
 
-/// Renumbers the axis of a per-axis grid.
-pub(super) fn moved_axis(
-    call: &Call,
-    label: &'static str,
-    ty: &mut TensorType,
-    moved: impl Fn(usize) -> Option<usize>,
-) -> Result<(), OpError> {
-    if let Grid::Affine(affine) = &mut ty.grid
-        && let Some(axis) = affine.axis
-    {
-        affine.axis = moved(axis);
-        call.require(label, affine.axis.is_some(), || {
-            format!("axis {axis} of x, which its grid belongs to, is an axis of the result")
-        })?;
+/// Renumbers the axis of a per-axis grid. An axis that goes away has size 1, and a grid with one
+/// entry has none.
+pub(super) fn move_axis(ty: &mut TensorType, moved: impl Fn(usize) -> Option<usize>) {
+    if let Grid::Affine(affine) = &mut ty.grid {
+        affine.axis = affine.axis.and_then(moved);
     }
-    Ok(())
 }
 
 /// The axes of Squeeze and Unsqueeze: an attribute until opset 12, an operand since 13.
@@ -452,4 +441,141 @@ fn lower_with_axes(cx: &mut LowerCx, op_type: &str) -> Result<Lowered, OpError> 
     let mut inputs = cx.operand_names.to_vec();
     inputs.push(axes);
     Ok(Lowered::Nodes(vec![cx.node(op_type, inputs)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn shape_attr(entries: &[i64]) -> Attrs {
+        Attrs::new().with("shape", entries.to_vec())
+    }
+
+    fn axes(axes: &[i64]) -> Attrs {
+        Attrs::new().with("axes", axes.to_vec())
+    }
+
+    #[test]
+    fn constraints() {
+        let huge = "f32[4294967296, 4294967296]";
+        let axis = |axis: i64| Attrs::new().with("axis", axis);
+        // A type in text has no per-axis grid, so the last constraint of two is shown apart.
+        let without_c3 = |op, cases: &[(&str, Attrs, &str)], merged: Attrs| {
+            assert_eq!(broken(infer(op, merged, &[quantized("i8[2, 3, 1]", 3)])), "C3");
+            for (expected, attrs, x) in cases {
+                assert_eq!(broken(infer(op, attrs.clone(), &[ty(x)])), *expected);
+            }
+        };
+        without_c3(
+            "flatten",
+            &[("C1", axis(3), "f32[2, 3]"), ("C1", axis(-1), "f32[2, 3]"), ("C2", axis(0), huge)],
+            axis(0),
+        );
+        without_c3(
+            "reshape",
+            &[
+                ("C1", shape_attr(&[-1, -1]), "f32[2, 3]"),
+                ("C1", shape_attr(&[-2]), "f32[2, 3]"),
+                ("C1", shape_attr(&[2, 3, 0]), "f32[2, 3]"),
+                ("C2", shape_attr(&[4, 2]), "f32[2, 3]"),
+                ("C2", shape_attr(&[4, -1]), "f32[2, 3]"),
+                ("C2", shape_attr(&[-1]), huge),
+            ],
+            shape_attr(&[6]),
+        );
+        check_labels(
+            "squeeze",
+            &[
+                ("C1", axes(&[2]), &["f32[2, 1]"]),
+                ("C1", axes(&[1, 0]), &["f32[1, 1]"]),
+                ("C2", axes(&[0]), &["f32[2, 1]"]),
+            ],
+        );
+        check_labels("unsqueeze", &[("C1", axes(&[4]), &["f32[2, 1]"]), ("C1", axes(&[1, 1]), &["f32[2]"])]);
+    }
+
+    #[test]
+    fn an_unknown_size_is_copied_or_left_over() {
+        let reshaped = |x: &str, entries: &[i64]| shape("reshape", shape_attr(entries), &[x]);
+        assert_eq!(reshaped("f32[N, 3, 4]", &[0, -1]), "f32[N, 12]");
+        assert_eq!(reshaped("f32[N, 3, 4]", &[-1, 12]), "f32[N, 12]");
+        assert_eq!(reshaped("f32[N, 3, 4]", &[-1, 2, 6]), "f32[N, 2, 6]");
+        assert_eq!(reshaped("f32[2, N, 4]", &[8, -1]), "f32[8, N]");
+        assert_unknown_size(infer("reshape", shape_attr(&[3, 0, -1]), &[ty("f32[N, 3, M]")]));
+        assert_unknown_size(infer("reshape", shape_attr(&[1, 12]), &[ty("f32[N, 3, 4]")]));
+        assert_unknown_size(infer("reshape", shape_attr(&[-1, 4]), &[ty("f32[N, 3, 2]")]));
+        let none = Attrs::new();
+        assert_eq!(shape("flatten", none.clone(), &["f32[N, 3, 4]"]), "f32[N, 12]");
+        assert_eq!(shape("flatten", none.clone(), &["f32[2, N, 1]"]), "f32[2, N]");
+        assert_unknown_size(infer("flatten", none, &[ty("f32[2, N, 3]")]));
+        assert_eq!(shape("squeeze", axes(&[1, 3]), &["f32[N, 1, 3, 1]"]), "f32[N, 3]");
+        assert_unknown_size(infer("squeeze", axes(&[0]), &[ty("f32[N, 1]")]));
+        assert_eq!(shape("unsqueeze", axes(&[0, 2]), &["f32[N, 3]"]), "f32[1, N, 1, 3]");
+    }
+
+    #[test]
+    fn a_batch_of_none_is_copied_too() {
+        let y = eval("reshape", shape_attr(&[0, -1]), &[tensor::<f32>(&[0, 3, 4], [])]);
+        assert_eq!(y, Ok(tensor::<f32>(&[0, 12], [])));
+        let y = eval("flatten", Attrs::new(), &[tensor::<f32>(&[0, 3, 4], [])]);
+        assert_eq!(y, Ok(tensor::<f32>(&[0, 12], [])));
+        let zero = shape_attr(&[3, 0]).with("allowzero", true);
+        assert_eq!(eval("reshape", zero, &[tensor::<f32>(&[0, 4], [])]), Ok(tensor::<f32>(&[3, 0], [])));
+    }
+
+    #[test]
+    fn the_axis_of_a_grid_moves_along() {
+        let axis = |op, attrs, x: &str, factors| {
+            let types = infer(op, attrs, &[quantized(x, factors)]).unwrap();
+            types[0].grid.affine().unwrap().axis
+        };
+        assert_eq!(axis("flatten", Attrs::new(), "i8[N, 3, 1, 1]", 3), Some(1));
+        assert_eq!(axis("flatten", Attrs::new(), "i8[N, 3, 4, 4]", 1), None);
+        assert_eq!(axis("reshape", shape_attr(&[0, 3, 16]), "i8[N, 3, 4, 4]", 3), Some(1));
+        assert_eq!(axis("reshape", shape_attr(&[0, 1, 3, 1]), "i8[N, 3, 1, 1]", 3), Some(2));
+        assert_eq!(axis("unsqueeze", axes(&[0, 1]), "i8[N, 3]", 3), Some(3));
+        assert_eq!(axis("squeeze", axes(&[0, 2]), "i8[1, 3, 1]", 3), Some(0));
+        let grid = || quantized("i8[N, 3, 2]", 3);
+        assert_eq!(broken(infer("flatten", Attrs::new(), &[grid()])), "C3");
+    }
+
+    #[test]
+    fn axes_come_from_attribute_or_operand() {
+        let x = || Operand::Input(tensor(&[1, 2, 1], [5.0f32, 6.0]));
+        let ints = |v: &[i64]| OnnxAttr::Ints(v.to_vec());
+        let operand = |v: &[i64]| Operand::Constant(Tensor::vector(v.to_vec()));
+        let both = |op: &str, v: &[i64]| {
+            let old = lift_and_eval(&onnx(op, &[("axes", ints(v))]), 12, &[x()]);
+            assert_eq!(old, lift_and_eval(&onnx(op, &[]), 13, &[x(), operand(v)]));
+            old
+        };
+        assert_eq!(both("Squeeze", &[-1]), Ok(tensor(&[1, 2], [5.0f32, 6.0])));
+        assert_eq!(both("Unsqueeze", &[4, -4]), Ok(tensor(&[1, 1, 2, 1, 1], [5.0f32, 6.0])));
+        assert_eq!(lift_and_eval(&onnx("Squeeze", &[]), 13, &[x()]), Ok(tensor(&[2], [5.0f32, 6.0])));
+        assert!(matches!(both("Squeeze", &[0, -3]), Err(OpError::Invalid { .. })));
+        assert!(matches!(both("Squeeze", &[7]), Err(OpError::Invalid { .. })));
+        assert!(matches!(lift(&onnx("Unsqueeze", &[]), 13, &[x()]), Err(OpError::Invalid { .. })));
+        assert_unknown_size(lift(&onnx("Squeeze", &[]), 13, &[Operand::Typed(ty("f32[N, 1]"))]));
+    }
+
+    proptest! {
+        /// What is inferred for an unknown batch holds for every batch, none included.
+        #[test]
+        fn reshape_is_inferred_for_every_batch(rest in prop::collection::vec(1usize..4, 1..4), batch in 0usize..4) {
+            let product: usize = rest.iter().product();
+            let text: Vec<String> = rest.iter().map(usize::to_string).collect();
+            let x = ty(&format!("f32[N, {}]", text.join(", ")));
+            let sizes: Vec<usize> = std::iter::once(batch).chain(rest.iter().copied()).collect();
+            let elements: Vec<f32> = (0..batch * product).map(|i| i as f32).collect();
+            for entries in [vec![-1, product as i64], vec![0, -1], vec![0, product as i64]] {
+                let inferred = infer("reshape", shape_attr(&entries), std::slice::from_ref(&x)).unwrap();
+                let y = eval("reshape", shape_attr(&entries), &[tensor(&sizes, elements.clone())]).unwrap();
+                prop_assert!(inferred[0].shape.admits(y.sizes()));
+                prop_assert_eq!(y.elements::<f32>().unwrap(), elements.as_slice());
+            }
+        }
+    }
 }

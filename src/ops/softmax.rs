@@ -128,3 +128,48 @@ fn lifted_shape(cx: &LiftCx, shape: &[Dim]) -> Result<Vec<i64>, OpError> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn axis(axis: i64) -> Attrs {
+        Attrs::new().with("axis", axis)
+    }
+
+    #[test]
+    fn constraints() {
+        check_labels("softmax", &[("C1", axis(0), &["i32[2]"]), ("C2", axis(1), &["f32[2]"])]);
+        assert_eq!(shape("softmax", axis(1), &["f64[N, 3]"]), "f64[N, 3]");
+    }
+
+    #[test]
+    fn by_hand() {
+        let x = tensor(&[2, 2], [0.0f64, 1000.0, 0.0, 1000.0]);
+        assert_eq!(eval("softmax", axis(0), std::slice::from_ref(&x)), Ok(tensor(&[2, 2], [0.5f64; 4])));
+        assert_eq!(eval("softmax", axis(1), &[x]), Ok(tensor(&[2, 2], [0.0f64, 1.0, 0.0, 1.0])));
+        let x = tensor(&[1, 2, 1], [0.0f32, 3f32.ln()]);
+        let y = eval("softmax", axis(1), &[x]).unwrap();
+        let y = y.elements::<f32>().unwrap();
+        assert!((y[0] - 0.25).abs() < 1e-7 && (y[1] - 0.75).abs() < 1e-7);
+        let empty = eval("softmax", axis(1), &[tensor::<f32>(&[0, 3], [])]);
+        assert_eq!(empty, Ok(tensor::<f32>(&[0, 3], [])));
+        let invalid = eval("softmax", axis(0), &[tensor(&[2], [f32::NAN, 1.0])]).unwrap();
+        assert!(invalid.elements::<f32>().unwrap().iter().all(|v| v.to_bits() == f32::NAN.to_bits()));
+    }
+
+    #[test]
+    fn old_versions_sum_over_all_later_axes() {
+        let x = || Operand::Input(tensor(&[1, 2, 2], [0.0f32; 4]));
+        let node = onnx("Softmax", &[]);
+        assert_eq!(lift_and_eval(&node, 11, &[x()]), Ok(tensor(&[1, 2, 2], [0.25f32; 4])));
+        assert_eq!(lift_and_eval(&node, 13, &[x()]), Ok(tensor(&[1, 2, 2], [0.5f32; 4])));
+        let (graph, y) = lift(&node, 11, &[Operand::Typed(ty("f32[N, 2, 2]"))]).unwrap();
+        assert_eq!(graph.ty(y).shape.to_string(), "[N, 2, 2]");
+        // One axis is enough where the others have size 1.
+        let (graph, y) = lift(&node, 11, &[Operand::Typed(ty("f32[N, 2, 1]"))]).unwrap();
+        assert_eq!(graph.node(y.node).op(), Some("softmax"));
+        assert_unknown_size(lift(&node, 11, &[Operand::Typed(ty("f32[N, 2, M]"))]));
+    }
+}
