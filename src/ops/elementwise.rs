@@ -1,4 +1,4 @@
-//! Element-wise operators of one operand: `relu`, `clip`, `sigmoid`, `sqrt`.
+//! Element-wise operators of one operand: `relu`, `clip`, `sigmoid`, `sin`, `sqrt`.
 
 use super::number::Real;
 use super::{
@@ -10,7 +10,7 @@ use crate::kernels::Float;
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(Relu), Box::new(Clip), Box::new(Sigmoid), Box::new(Sqrt)]
+    vec![Box::new(Relu), Box::new(Clip), Box::new(Sigmoid), Box::new(Sin), Box::new(Sqrt)]
 }
 
 /// The result type of an operator that keeps shape and storage.
@@ -220,6 +220,53 @@ impl Operator for Sigmoid {
 
     fn examples(&self) -> Vec<Example> {
         let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.0, 100.0]);
+        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
+    }
+}
+
+pub struct Sin;
+
+impl Operator for Sin {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "sin",
+            "`y = sin(x)` for each element, x in radians; NaN where x is not finite.\n\n\
+             * C1: x is plain f32 or f64.",
+        )
+        .operand("x")
+        .rounding()
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        same(call, FLOATS)
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        for_float!(inputs.call, inputs.get(0)?.dtype(), T => map::<T>(inputs, |v| Real::sin(v).canonical()))
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("the device has no sine")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Ok(Lowered::Nodes(vec![cx.node("Sin", cx.operand_names.to_vec())]))
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let x = cx.operand(0)?;
+            Ok(vec![cx.op("sin", Attrs::new(), &[x])?])
+        }
+        vec![Lift { domain: "", op_type: "Sin".into(), since: 7, lift }]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = Tensor::new(&[4], vec![0.0f32, 1.5, -1.5, 100.0]);
         vec![Example { attrs: Attrs::new(), operands: vec![x] }]
     }
 }

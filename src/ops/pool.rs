@@ -24,7 +24,7 @@ fn geometry(call: &Call) -> Result<(kernels::Pool2d, [usize; 2]), OpError> {
         channels: call.known(channels)?,
         height: call.known(height)?,
         width: call.known(width)?,
-        kernel: call.sizes("kernel", 1)?,
+        kernel: call.sizes("kernel_shape", 1)?,
         strides: call.sizes("strides", 1)?,
         dilations: [1, 1],
         pads: call.sizes("pads", 0)?,
@@ -58,8 +58,8 @@ fn eval_windows<T: Element>(
 
 fn lower_windows(cx: &LowerCx, op_type: &str) -> Result<OnnxNode, OpError> {
     let mut node = cx.node(op_type, cx.operand_names.to_vec());
-    for (attr, name) in [("kernel", "kernel_shape"), ("strides", "strides"), ("pads", "pads")] {
-        node = node.attr(name, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec()));
+    for attr in ["kernel_shape", "strides", "pads"] {
+        node = node.attr(attr, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec()));
     }
     Ok(node)
 }
@@ -97,7 +97,7 @@ fn lift_windows(cx: &LiftCx) -> Result<Lifted, OpError> {
         }
     }
     let attrs = Attrs::new()
-        .with("kernel", spatial.kernel.to_vec())
+        .with("kernel_shape", spatial.kernel.to_vec())
         .with("strides", spatial.strides.to_vec())
         .with("pads", pads.to_vec());
     Ok(Lifted { attrs, padded, past })
@@ -130,17 +130,17 @@ impl Operator for MaxPool2d {
         Schema::new(
             "max_pool2d",
             "`y[n, c, i, j]` is the largest `x[n, c, i * strides[0] + r - pads[0], j * strides[1] + s - pads[1]]` \
-             inside x, for r and s below `kernel`; for x `[N, C, H, W]` and y \
-             `[N, C, (H + pads[0] + pads[2] - kernel[0]) / strides[0] + 1, …]`. `pads` is top, left, bottom, \
+             inside x, for r and s below `kernel_shape`; for x `[N, C, H, W]` and y \
+             `[N, C, (H + pads[0] + pads[2] - kernel_shape[0]) / strides[0] + 1, …]`. `pads` is top, left, bottom, \
              right. Of a window with NaN, the result is that NaN if it comes first, else the largest other.\n\n\
-             * C0: `kernel` and `strides` are 2 sizes from 1, `pads` 4 from 0.\n\
+             * C0: `kernel_shape` and `strides` are 2 sizes from 1, `pads` 4 from 0.\n\
              * C1: x is plain f32, f64, i8 or u8.\n\
              * C2: x has 4 axes.\n\
              * C3: pads are smaller than the kernel.\n\
              * C4: y has at least one row and column, and the sizes do not overflow.",
         )
         .operand("x")
-        .required_attr("kernel", AttrKind::Ints)
+        .required_attr("kernel_shape", AttrKind::Ints)
         .attr("strides", vec![1, 1])
         .attr("pads", vec![0, 0, 0, 0])
     }
@@ -186,13 +186,13 @@ impl Operator for MaxPool2d {
 
     fn examples(&self) -> Vec<Example> {
         let attrs = Attrs::new()
-            .with("kernel", vec![3, 2])
+            .with("kernel_shape", vec![3, 2])
             .with("strides", vec![2, 2])
             .with("pads", vec![1, 0, 1, 0]);
         vec![
             Example { attrs, operands: vec![ramp(&[1, 2, 5, 4])] },
             Example {
-                attrs: Attrs::new().with("kernel", vec![2, 2]),
+                attrs: Attrs::new().with("kernel_shape", vec![2, 2]),
                 operands: vec![Tensor::new(&[1, 1, 2, 3], vec![-3i8, -2, -128, 5, 4, 6])],
             },
         ]
@@ -206,18 +206,18 @@ impl Operator for AvgPool2d {
         Schema::new(
             "avg_pool2d",
             "`y[n, c, i, j]` is the mean of `x[n, c, i * strides[0] + r - pads[0], j * strides[1] + s - pads[1]]` \
-             for r and s below `kernel`: of the positions inside x, or with `count_include_pad` of all, x being \
+             for r and s below `kernel_shape`: of the positions inside x, or with `count_include_pad` of all, x being \
              0 outside; for x `[N, C, H, W]` and y \
-             `[N, C, (H + pads[0] + pads[2] - kernel[0]) / strides[0] + 1, …]`. `pads` is top, left, bottom, \
+             `[N, C, (H + pads[0] + pads[2] - kernel_shape[0]) / strides[0] + 1, …]`. `pads` is top, left, bottom, \
              right. The sum goes in the order of r, s from 0, then it is divided.\n\n\
-             * C0: `kernel` and `strides` are 2 sizes from 1, `pads` 4 from 0.\n\
+             * C0: `kernel_shape` and `strides` are 2 sizes from 1, `pads` 4 from 0.\n\
              * C1: x is plain f32 or f64.\n\
              * C2: x has 4 axes.\n\
              * C3: pads are smaller than the kernel.\n\
              * C4: y has at least one row and column, and the sizes do not overflow.",
         )
         .operand("x")
-        .required_attr("kernel", AttrKind::Ints)
+        .required_attr("kernel_shape", AttrKind::Ints)
         .attr("strides", vec![1, 1])
         .attr("pads", vec![0, 0, 0, 0])
         .attr("count_include_pad", false)
@@ -269,7 +269,7 @@ impl Operator for AvgPool2d {
 
     fn examples(&self) -> Vec<Example> {
         let attrs = Attrs::new()
-            .with("kernel", vec![3, 2])
+            .with("kernel_shape", vec![3, 2])
             .with("strides", vec![2, 2])
             .with("pads", vec![1, 0, 1, 1]);
         vec![
@@ -352,7 +352,7 @@ mod tests {
 
     fn attrs(kernel: [i64; 2], strides: [i64; 2], pads: [i64; 4]) -> Attrs {
         Attrs::new()
-            .with("kernel", kernel.to_vec())
+            .with("kernel_shape", kernel.to_vec())
             .with("strides", strides.to_vec())
             .with("pads", pads.to_vec())
     }

@@ -163,7 +163,7 @@ fn chain(call: &Call, depthwise: bool) -> Result<Vec<Step>, OpError> {
     let pool = pool(call)?;
     if pool == Pool::Max {
         let window = Attrs::new()
-            .with("kernel", ints("pool_size")?)
+            .with("kernel_shape", ints("pool_size")?)
             .with("strides", ints("pool_strides")?)
             .with("pads", ints("pool_pads")?);
         steps.push(Step::new("max_pool2d", window, &[Source::Previous]));
