@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::geometry::ConvPlan;
 use super::lattice::Lattice;
 use super::product::{Grid, Product, slack};
+use super::rows::{Pairs, Plain};
 use super::simd::{Cell, Isa, pair};
 use super::{Accumulator, Byte, Conv2d, Error, Float, buffer, check_length, check_optional, reference};
 
@@ -33,10 +34,9 @@ pub(super) fn conv2d_on<T: Float>(
         return reference::conv2d(conv, input, weights, bias);
     }
     let mut output = buffer(plan.output)?;
-    let load = |row: &[T], cells: &mut [T]| cells.copy_from_slice(row);
     let put = |_, sums: &[T], out: &mut [T]| out.copy_from_slice(sums);
     let mut product = Product {
-        weights,
+        weights: Plain { weights, length: plan.group_channels * plan.taps },
         groups: plan.group,
         rows: plan.group_filters,
         bias,
@@ -51,7 +51,7 @@ pub(super) fn conv2d_on<T: Float>(
         // Pixels are cells as they stand.
         let offsets: Vec<_> = (0..plan.group_channels).map(|c| c * plan.input_plane).collect();
         product.offsets = &offsets;
-        product.compute(isa, load, put, &mut output);
+        product.compute(isa, put, &mut output);
         return Ok(output);
     }
     let Some(lattice) = Lattice::new(plan.axes, conv.channels, reasonable_cells(&plan)) else {
@@ -71,7 +71,7 @@ pub(super) fn conv2d_on<T: Float>(
     product.grid = lattice.grid();
     in_blocks(isa, conv, &plan, &lattice, conv.channels, fill, &mut output, |images, cells, output| {
         let product = Product { cells, panels: images * plan.group, ..product };
-        product.compute(isa, load, put, output);
+        product.compute(isa, put, output);
     })?;
     Ok(output)
 }
@@ -131,7 +131,12 @@ pub(super) fn conv2d_integer_on<A: Byte, S: Accumulator>(
         for first in (0..group_pairs).step_by(pairs_each) {
             let pairs = first..(first + pairs_each).min(group_pairs);
             let product = Product {
-                weights,
+                weights: Pairs {
+                    weights,
+                    channels: plan.group_channels,
+                    taps: plan.taps,
+                    taking_part: pairs.start * 2..(pairs.end * 2).min(plan.group_channels),
+                },
                 groups: plan.group,
                 rows: plan.group_filters,
                 bias: None,
@@ -141,14 +146,10 @@ pub(super) fn conv2d_integer_on<A: Byte, S: Accumulator>(
                 offsets: &offsets[pairs.start * plan.taps..pairs.end * plan.taps],
                 grid: lattice.grid(),
             };
-            let load = |row: &[i8], cells: &mut [i32]| {
-                let end = (pairs.end * 2).min(plan.group_channels);
-                load_pairs(&row[pairs.start * 2 * plan.taps..end * plan.taps], plan.taps, cells);
-            };
             let put = |filter: usize, sums: &[i32], out: &mut [S]| {
                 accumulate(bias.map(|bias| bias[filter]), first == 0, sums, out);
             };
-            product.compute(isa, load, put, output);
+            product.compute(isa, put, output);
         }
     })?;
     if let Some(pad_value) = pad_value {
@@ -187,27 +188,6 @@ fn in_blocks<E: Cell, O>(
 /// How many cells one image may be laid out in: in proportion to what the caller holds already.
 fn reasonable_cells(plan: &ConvPlan) -> usize {
     (plan.input + plan.output).saturating_add(plan.weights).saturating_mul(16)
-}
-
-/// A row of weights `[channels, taps]` as cells `[channels / 2, taps]`.
-pub(super) fn load_pairs(row: &[i8], taps: usize, cells: &mut [i32]) {
-    if taps == 1 {
-        let mut pairs = row.chunks_exact(2);
-        cells.iter_mut().zip(&mut pairs).for_each(|(cell, two)| *cell = pair(two[0].into(), two[1].into()));
-        if let ([.., cell], [one]) = (cells, pairs.remainder()) {
-            *cell = pair((*one).into(), 0);
-        }
-        return;
-    }
-    for (cells, two) in cells.chunks_exact_mut(taps).zip(row.chunks(2 * taps)) {
-        let (low, high) = two.split_at(taps);
-        if high.is_empty() {
-            cells.iter_mut().zip(low).for_each(|(cell, &a)| *cell = pair(a.into(), 0));
-        } else {
-            let both = low.iter().zip(high);
-            cells.iter_mut().zip(both).for_each(|(cell, (&a, &b))| *cell = pair(a.into(), b.into()));
-        }
-    }
 }
 
 /// Adds sums to what earlier channels gave, or to the bias.

@@ -1,8 +1,9 @@
 //! Matrix products.
 
-use super::conv::{accumulate, load_pairs};
+use super::conv::accumulate;
 use super::product::{Grid, Product, slack};
 use super::reference::{self, checked_product};
+use super::rows::{Pairs, Plain};
 use super::simd::{Isa, pair};
 use super::{Accumulator, Byte, Error, Float, buffer, check_optional};
 
@@ -33,7 +34,7 @@ pub(super) fn matmul_on<T: Float>(
         b
     };
     Product {
-        weights: a,
+        weights: Plain { weights: a, length: k },
         groups: 1,
         rows: m,
         bias: None,
@@ -43,12 +44,7 @@ pub(super) fn matmul_on<T: Float>(
         offsets: &(0..k).map(|k| k * n).collect::<Vec<_>>(),
         grid: Grid { rows: 1, columns: n, pitch: n },
     }
-    .compute(
-        isa,
-        |row, cells| cells.copy_from_slice(row),
-        |_, sums, out| out.copy_from_slice(sums),
-        &mut output,
-    );
+    .compute(isa, |_, sums, out| out.copy_from_slice(sums), &mut output);
     Ok(output)
 }
 
@@ -84,7 +80,7 @@ pub(super) fn dense_on<T: Float>(
     }
     let mut output = buffer(outputs)?;
     Product {
-        weights,
+        weights: Plain { weights, length: k },
         groups: 1,
         rows: n,
         bias,
@@ -94,12 +90,7 @@ pub(super) fn dense_on<T: Float>(
         offsets: &(0..k).map(|k| k * m).collect::<Vec<_>>(),
         grid: Grid { rows: 1, columns: m, pitch: m },
     }
-    .compute(
-        isa,
-        |row, cells| cells.copy_from_slice(row),
-        |_, sums, out| out.copy_from_slice(sums),
-        &mut output,
-    );
+    .compute(isa, |_, sums, out| out.copy_from_slice(sums), &mut output);
     transposed(n, m, output)
 }
 
@@ -143,7 +134,7 @@ pub(super) fn dense_integer_on<A: Byte, S: Accumulator>(
     for first in (0..pairs).step_by(pairs_each) {
         let end = (first + pairs_each).min(pairs);
         Product {
-            weights,
+            weights: Pairs { weights, channels: k, taps: 1, taking_part: first * 2..(end * 2).min(k) },
             groups: 1,
             rows: n,
             bias: None,
@@ -155,7 +146,6 @@ pub(super) fn dense_integer_on<A: Byte, S: Accumulator>(
         }
         .compute(
             isa,
-            |row, cells| load_pairs(&row[first * 2..(end * 2).min(k)], 1, cells),
             |row, sums, out| accumulate(bias.map(|bias| bias[row]), first == 0, sums, out),
             &mut output,
         );

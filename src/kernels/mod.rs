@@ -25,6 +25,7 @@ mod number;
 mod pool;
 mod product;
 pub mod reference;
+mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;

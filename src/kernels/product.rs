@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::rows::Rows;
 use super::simd::{Cell, Isa, Offsets, Operands, Tiles};
 
 /// Panels of sums of products: for panel `p`, row `r` and output position `(i, j)` of the grid
@@ -11,9 +12,9 @@ use super::simd::{Cell, Isa, Offsets, Operands, Tiles};
 /// `sum_k weights[p % groups][r][k] * cells[p * panel_cells + offsets[k] + i * pitch + j]`
 ///
 /// plus the row's bias. `k` counts cells, of which integers pack two to one.
-pub struct Product<'a, W, E> {
-    /// `[groups, rows, row]`.
-    pub weights: &'a [W],
+pub struct Product<'a, R, E> {
+    /// `[groups, rows]`.
+    pub weights: R,
     pub groups: usize,
     pub rows: usize,
     /// `[groups, rows]`.
@@ -52,17 +53,10 @@ pub fn slack<E: Cell>(isa: Isa) -> usize {
     E::tiles(isa).widest(1) * E::tiles(isa).lanes
 }
 
-impl<W: Sync, E: Cell> Product<'_, W, E> {
-    /// Computes all sums. `load` turns a row of weights into one cell for each `k`; `put` takes a
-    /// run of finished sums, with the row of `[groups, rows]` that it belongs to, into `output`,
+impl<R: Rows<E>, E: Cell> Product<'_, R, E> {
+    /// Computes all sums. `put` takes a run of finished sums, with the row of `[groups, rows]` that it belongs to, into `output`,
     /// which is `[panels, rows, grid.rows, grid.columns]`.
-    pub fn compute<O: Send>(
-        &self,
-        isa: Isa,
-        load: impl Fn(&[W], &mut [E]) + Sync,
-        put: impl Fn(usize, &[E], &mut [O]) + Sync,
-        output: &mut [O],
-    ) {
+    pub fn compute<O: Send>(&self, isa: Isa, put: impl Fn(usize, &[E], &mut [O]) + Sync, output: &mut [O]) {
         let outputs = self.panels * self.rows * self.grid.rows * self.grid.columns;
         assert_eq!(outputs, output.len());
         if outputs == 0 {
@@ -74,7 +68,7 @@ impl<W: Sync, E: Cell> Product<'_, W, E> {
         let output = Shared { start: output.as_mut_ptr(), length: output.len(), _type: Default::default() };
         let run = |scratch: &mut Scratch<E>, task: usize| {
             let (panel, spans, rows) = work.task(task, &spans);
-            self.run(tiles, panel, spans, rows, scratch, &load, &put, &output);
+            self.run(tiles, panel, spans, rows, scratch, &put, &output);
         };
         let is_small = outputs.saturating_mul(self.offsets.len()) < PARALLEL_PRODUCTS;
         if is_small || work.tasks() == 1 || rayon::current_num_threads() == 1 {
@@ -108,17 +102,9 @@ impl<W: Sync, E: Cell> Product<'_, W, E> {
     }
 
     fn scratch(&self, tiles: &Tiles<E>) -> Scratch<E> {
-        // An odd number of cache lines from row to row keeps the rows in different cache sets.
-        let line = 64 / size_of::<E>();
-        let weights_stride = (self.offsets.len().div_ceil(line) | 1) * line;
         let rows = if self.rows < tiles.rows { 1 } else { tiles.rows };
         let sums_stride = tiles.widest(1) * tiles.lanes;
-        Scratch {
-            weights_stride,
-            weights: vec![E::default(); rows * weights_stride],
-            sums_stride,
-            sums: vec![E::default(); rows * sums_stride],
-        }
+        Scratch { weights: Vec::new(), sums_stride, sums: vec![E::default(); rows * sums_stride] }
     }
 
     #[expect(clippy::too_many_arguments)]
@@ -129,21 +115,16 @@ impl<W: Sync, E: Cell> Product<'_, W, E> {
         spans: &[Span],
         rows: Range<usize>,
         scratch: &mut Scratch<E>,
-        load: &impl Fn(&[W], &mut [E]),
         put: &impl Fn(usize, &[E], &mut [O]),
         output: &Shared<O>,
     ) {
         let offsets = Offsets::new(self.offsets);
-        let row_length = self.weights.len() / (self.groups * self.rows);
         let first_weights_row = panel % self.groups * self.rows;
         let mut row = rows.start;
         while row < rows.end {
             let count = if rows.end - row < tiles.rows { 1 } else { tiles.rows };
             let weights_row = first_weights_row + row;
-            for r in 0..count {
-                let from = &self.weights[(weights_row + r) * row_length..][..row_length];
-                load(from, &mut scratch.weights[r * scratch.weights_stride..][..self.offsets.len()]);
-            }
+            let (weights, weights_stride) = self.weights.cells(weights_row, count, &mut scratch.weights);
             for span in spans {
                 // A tile at the very end of the cells is moved to end with them.
                 let at = panel * self.panel_cells + span.start;
@@ -153,8 +134,8 @@ impl<W: Sync, E: Cell> Product<'_, W, E> {
                     count,
                     span.vectors,
                     &mut Operands {
-                        weights: &scratch.weights,
-                        weights_stride: scratch.weights_stride,
+                        weights,
+                        weights_stride,
                         cells: &self.cells[at - shift..],
                         offsets,
                         bias: self.bias.map(|bias| &bias[weights_row..weights_row + count]),
@@ -253,7 +234,6 @@ impl Work {
 /// What one thread writes to on the way.
 struct Scratch<E> {
     weights: Vec<E>,
-    weights_stride: usize,
     sums: Vec<E>,
     sums_stride: usize,
 }

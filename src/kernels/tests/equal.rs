@@ -304,9 +304,9 @@ fn unusual_windows() {
     pool_floats::<f32>(&large, 1, |v| v as f32).expect("equal");
 }
 
-/// Geometry whose layout would be nearly all padding, and planes large enough for many tasks.
+/// Geometry whose layout would be nearly all padding.
 #[test]
-fn unusual_sizes() {
+fn mostly_padding() {
     let conv = Conv2d {
         batch: 1,
         channels: 1,
@@ -321,7 +321,12 @@ fn unusual_sizes() {
     };
     convolve_floats::<f32>(&conv, 1, |v| v as f32).expect("equal");
     convolve_integers::<u8, i32>(&conv, 1, |v| v as u8).expect("equal");
-    let large = Conv2d {
+}
+
+/// Planes large enough for many tasks, images for more than one block, sums for more than one part.
+#[test]
+fn large_sizes() {
+    let conv = Conv2d {
         batch: 2,
         channels: 6,
         height: 61,
@@ -333,8 +338,14 @@ fn unusual_sizes() {
         pads: [1, 1, 1, 1],
         group: 2,
     };
-    convolve_floats::<f32>(&large, 1, |v| v as f32).expect("equal");
-    convolve_integers::<u8, i32>(&large, 1, |v| v as u8).expect("equal");
-    let plain = Conv2d { kernel: [1, 1], pads: [0; 4], ..large };
+    convolve_floats::<f32>(&conv, 1, |v| v as f32).expect("equal");
+    convolve_integers::<u8, i32>(&conv, 1, |v| v as u8).expect("equal");
+    let plain = Conv2d { kernel: [1, 1], pads: [0; 4], ..conv };
     convolve_floats::<f32>(&plain, 2, |v| v as f32).expect("equal");
+    let images = Conv2d { batch: 3, channels: 8, height: 220, width: 220, filters: 1, group: 1, ..conv };
+    let images = Conv2d { kernel: [1, 2], ..images };
+    convolve_floats::<f32>(&images, 1, |v| v as f32).expect("equal");
+    let deep = Conv2d { batch: 1, channels: 8001, height: 3, width: 3, filters: 9, group: 1, ..conv };
+    convolve_integers::<i8, i64>(&deep, 1, |_| -128).expect("equal");
+    convolve_integers::<u8, i32>(&deep, 1, |v| v as u8).expect("equal");
 }
