@@ -267,7 +267,18 @@ impl LiftCx<'_> {
         }
         match self.constant(position).as_deref().and_then(Tensor::elements::<i64>) {
             Some(ints) => Ok(Some(ints.to_vec())),
-            None => Err(self.unsupported(format!("`{name}` that is not a constant"))),
+            None => Err(self.not_constant(format!("`{name}` that is not a constant"))),
+        }
+    }
+
+    fn not_constant(&self, what: String) -> OpError {
+        OpError::Unsupported {
+            op: self.node.op_type.clone(),
+            what,
+            way_out: Some(
+                "fix the input sizes and fold constants before (onnxsim or onnxruntime's offline optimization)"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -288,7 +299,7 @@ impl LiftCx<'_> {
         });
         match value {
             Some(value) => Ok(Some(value)),
-            None => Err(self.unsupported(format!("`{name}` that is not a constant f32 scalar"))),
+            None => Err(self.not_constant(format!("`{name}` that is not a constant f32 scalar"))),
         }
     }
 
