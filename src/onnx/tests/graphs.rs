@@ -353,3 +353,38 @@ fn outputs_that_have_no_name_of_their_own_are_copied() {
     graph.rename_output(0, "x");
     assert!(encode(&graph, &Registry::built_in()).is_err());
 }
+
+#[test]
+fn a_quantized_file_keeps_every_name_and_parameter() {
+    let bytes: &[u8] = include_bytes!("../../../tests/data/onnx/dense_quantized.onnx");
+    let decode = |bytes: Vec<u8>| {
+        ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap()
+    };
+    let file = decode(bytes.to_vec());
+    let graph = import_file(&file, &Registry::built_in()).unwrap();
+    assert!(round_trip(&graph).same_as(&graph));
+
+    let written = decode(encode(&graph, &Registry::built_in()).unwrap());
+    assert_eq!(written.model.ir_version, Some(11));
+    assert_eq!(written.model.opset_import, [opset("", 21), opset("com.brainchip", 1)]);
+    let (written, read) = (&written.model, &file.model);
+    let names = |model: &ModelProto| -> Vec<String> {
+        let functions = model.functions.iter();
+        functions.map(|f| format!("{}{:?}{:?}", f.name.as_deref().unwrap(), f.input, f.output)).collect()
+    };
+    assert_eq!(names(written), names(read));
+    let (written, read) = (written.graph.as_ref().unwrap(), read.graph.as_ref().unwrap());
+    let parameters = |graph: &GraphProto| -> Vec<_> {
+        graph
+            .initializer
+            .iter()
+            .map(|t| (t.name.clone(), t.data_type, t.dims.clone(), t.raw_data.clone()))
+            .collect()
+    };
+    assert_eq!(parameters(written), parameters(read));
+    for (written, read) in written.node.iter().zip(&read.node) {
+        let plain = |node: &NodeProto| NodeProto { attribute: Vec::new(), ..node.clone() };
+        assert_eq!(plain(written), plain(read));
+    }
+    assert_eq!(written.node.len(), read.node.len());
+}
