@@ -464,7 +464,7 @@ fn copy_float(
     let entry = registry.get(op)?;
     if entry.schema.layer {
         let mut builder = Builder { graph: new, registry, loc: node.loc.clone() };
-        let value = expand(&mut builder, op, attrs, &operands, &node.results[0].name)?;
+        let value = expand(&mut builder, op, attrs, &operands, &node.results[0].name, &node.name)?;
         float.insert(ValueId { node: id, result: 0 }, value);
         return Ok(());
     }

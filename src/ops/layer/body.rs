@@ -128,28 +128,23 @@ impl Body {
         self.op("Div", &[&multiplier, &divisor])
     }
 
-    /// The function; its one result is that of the last operator, renamed.
-    pub fn function(mut self, op_type: &str, inputs: Vec<&str>, output: &str) -> OnnxFunction {
+    /// Calls the result of the last operator `name`.
+    pub fn name_last(&mut self, name: &str) {
         if let Some(last) = self.nodes.last_mut() {
-            last.outputs = vec![output.to_owned()];
+            last.outputs = vec![name.to_owned()];
         }
-        self.function_of_nodes(
-            op_type,
-            inputs.into_iter().map(str::to_owned).collect(),
-            vec![output.to_owned()],
-        )
     }
 
-    /// The function with results as its operators name them.
-    pub fn function_of_nodes(self, op_type: &str, inputs: Vec<String>, outputs: Vec<String>) -> OnnxFunction {
-        let domain = BRAINCHIP.to_owned();
-        OnnxFunction {
-            domain,
-            name: op_type.to_owned(),
-            inputs,
-            outputs,
-            attrs: self.attrs,
-            nodes: self.nodes,
-        }
+    /// The function; its one result is that of the last operator.
+    pub fn function(mut self, op_type: &str, inputs: Vec<&str>, output: &str) -> OnnxFunction {
+        self.name_last(output);
+        let inputs = inputs.into_iter().map(str::to_owned).collect();
+        self.function_of(op_type, inputs, vec![output.to_owned()])
+    }
+
+    /// The function with these results.
+    pub fn function_of(self, op_type: &str, inputs: Vec<String>, outputs: Vec<String>) -> OnnxFunction {
+        let (domain, name) = (BRAINCHIP.to_owned(), op_type.to_owned());
+        OnnxFunction { domain, name, inputs, outputs, attrs: self.attrs, nodes: self.nodes }
     }
 }

@@ -73,7 +73,8 @@ pub fn eval(steps: &[Step], inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
 }
 
 /// Builds the chain that a layer in float form stands for; the last result is called `name`, those
-/// before it `name_<operator>`.
+/// before it `name_<operator>`. The operator that gave the layer its node name, the first that
+/// computes, gets it back.
 ///
 /// # Errors
 /// `op` is not a layer, or its operands are not of the float form.
@@ -83,6 +84,7 @@ pub fn expand(
     attrs: &Attrs,
     operands: &[Option<ValueId>],
     name: &str,
+    node_name: &str,
 ) -> Result<ValueId, OpError> {
     let registry = builder.registry;
     let entry = registry.get(op)?;
@@ -93,10 +95,14 @@ pub fn expand(
         return Err(call.unsupported("the float form of an operator that is no layer"));
     };
     let steps = chain(&call)?;
+    let first = steps.iter().position(|step| !matches!(step.op, "channel_pad" | "flatten"));
     let mut last: Option<ValueId> = None;
     for (i, step) in steps.iter().enumerate() {
         let name = if i + 1 == steps.len() { name.to_owned() } else { format!("{name}_{}", step.op) };
         let node = builder.node(step.op, step.attrs.clone(), step.gather(operands, last.as_ref()), &name)?;
+        if Some(i) == first {
+            builder.graph.set_node_name(node, node_name);
+        }
         last = Some(ValueId { node, result: 0 });
     }
     last.ok_or_else(|| call.unsupported("a layer of no operators"))

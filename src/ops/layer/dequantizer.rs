@@ -1,10 +1,11 @@
 //! The tail of a quantized network: `Dequantizer`.
 
+use super::body::Body;
 use super::params::per_index;
 use crate::ir::{Attrs, ValueId};
 use crate::ops::{
-    Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
-    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema,
+    Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxFunction,
+    OnnxNode, OpError, Operator, Quantize, Schema,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -37,17 +38,24 @@ fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
         way_out: None,
     })?;
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    let mut nodes = Vec::new();
+    let mut body = Body::default();
     for i in 0..results {
         let (x, scale) = (numbered("X", "", results, i), numbered("scale", "_", results, i));
+        // No DequantizeLinear: onnxruntime 1.23 moves one over a float operator behind it and makes a
+        // uint8 of its int8.
+        let reals = body.cast(&x, DType::F32);
+        let (rows, axis) = (body.vector(vec![0i64, 0, -1]), body.vector(vec![1i64]));
+        let reals = body.op("Reshape", &[&reals, &rows]);
+        let per_row = body.op("Unsqueeze", &[&scale, &axis]);
+        let product = body.op("Mul", &[&reals, &per_row]);
+        let shape = body.op("Shape", &[&x]);
+        body.op("Reshape", &[&product, &shape]);
         let y = numbered("Y", "", results, i);
-        let node = OnnxNode::new("DequantizeLinear", &[&x, &scale], &[&y]);
-        nodes.push(node.attr("axis", OnnxAttr::Int(1)));
+        body.name_last(&y);
         inputs.extend([x, scale]);
         outputs.push(y);
     }
-    let (domain, name) = (BRAINCHIP.to_owned(), name.to_owned());
-    Ok(OnnxFunction { domain, name, inputs, outputs, attrs: Vec::new(), nodes })
+    Ok(body.function_of(name, inputs, outputs))
 }
 
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {

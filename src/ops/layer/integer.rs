@@ -68,37 +68,44 @@ pub fn finish<S: Sum>(
         // The kernel ran, so there is a size.
         [*height, *width] = pool.out_size().unwrap_or_default();
     }
-    let map = sizes.iter().skip(2).product::<usize>();
-    let channel = |i: usize, map: usize| i / map.max(1) % channels;
+    let mut map = sizes.iter().skip(2).product::<usize>();
     if tail.relu {
-        for (i, value) in acc.iter_mut().enumerate() {
-            if *value < S::default() {
-                *value = S::default();
-            }
-            if let Some(ceiling) = tail.ceiling.and_then(|ceiling| per_index(ceiling, channel(i, map))) {
-                let ceiling = S::wrap(ceiling.into());
-                if ceiling < *value {
-                    *value = ceiling;
-                }
-            }
+        for (plane, values) in acc.chunks_mut(map.max(1)).enumerate() {
+            // Types were checked: one entry, or one for each channel.
+            let ceiling = tail.ceiling.and_then(|ceiling| per_index(ceiling, plane % channels));
+            activate(values, ceiling.map(|ceiling| S::wrap(ceiling.into())));
         }
     }
     if tail.global {
         let planes = sizes.iter().take(2).product();
         acc = call.kernel(kernels::global_sum(planes, map, &acc))?;
         sizes.iter_mut().skip(2).for_each(|size| *size = 1);
+        map = 1;
     }
-    let map = if tail.global { 1 } else { map };
     match &tail.rescale {
         Some(rescale) => {
-            let values = acc.iter().enumerate();
-            let int8 =
-                values.map(|(i, &acc)| rescale.apply(acc.into(), channel(i, map), arithmetic)).collect();
+            let mut int8 = Vec::with_capacity(acc.len());
+            for (plane, values) in acc.chunks(map.max(1)).enumerate() {
+                let rescale = |&acc: &S| rescale.apply(acc.into(), plane % channels, arithmetic);
+                int8.extend(values.iter().map(rescale));
+            }
             call.result::<i8>(&sizes, int8)
         }
         None => {
             let int32: Result<Vec<i32>, _> = acc.iter().map(|&acc| i32::try_from(acc.into())).collect();
             call.result(&sizes, int32.map_err(|_| call.unsupported("a result beyond 32 bits"))?)
+        }
+    }
+}
+
+/// `max(v, 0)`, then no more than the ceiling.
+fn activate<S: Sum>(values: &mut [S], ceiling: Option<S>) {
+    for value in values {
+        if *value < S::default() {
+            *value = S::default();
+        }
+        if let Some(ceiling) = ceiling.filter(|ceiling| ceiling < value) {
+            *value = ceiling;
         }
     }
 }

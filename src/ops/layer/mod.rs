@@ -11,6 +11,8 @@ mod integer;
 mod lifting;
 mod op_type;
 mod params;
+#[cfg(test)]
+mod tests;
 
 mod add;
 mod concat;

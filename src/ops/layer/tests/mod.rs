@@ -1,0 +1,81 @@
+//! Layers by hand: what the numbers of hardware-ops say for small cases.
+
+mod constraints;
+mod files;
+mod forms;
+mod parameters;
+
+use crate::ir::{Attrs, Range};
+use crate::ops::{
+    Arithmetic, Call, DeviceLayer, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry,
+};
+use crate::tensor::{AffineGrid, Tensor, TensorType};
+
+/// Every operator of this directory.
+const LAYERS: [&str; 7] = [
+    "InputQuantizer",
+    "QuantizedConv2D",
+    "QuantizedDepthwise2D",
+    "QuantizedDense1D",
+    "QuantizedAdd",
+    "QuantizedConcat",
+    "Dequantizer",
+];
+
+/// The only result of an application.
+fn run(op: &str, attrs: &Attrs, operands: &[Option<Tensor>], how: Arithmetic) -> Result<Tensor, OpError> {
+    let registry = Registry::built_in();
+    let attrs = registry.complete(op, attrs.clone())?;
+    Ok(registry.eval(op, &attrs, operands, how)?.remove(0))
+}
+
+fn exact(op: &str, attrs: &Attrs, operands: &[Option<Tensor>]) -> Tensor {
+    run(op, attrs, operands, Arithmetic::Exact).unwrap()
+}
+
+/// The integer form of a layer in float form. Operands without a grid are constants.
+struct Case<'a> {
+    op: &'a str,
+    attrs: Attrs,
+    operands: Vec<Option<Tensor>>,
+    grids: Vec<Option<AffineGrid>>,
+    range: (&'a [f32], &'a [f32]),
+    feeds_add: bool,
+    scaled: bool,
+}
+
+impl Case<'_> {
+    fn quantize(&self) -> Result<QuantizedLayer, OpError> {
+        let registry = Registry::built_in();
+        let attrs = registry.complete(self.op, self.attrs.clone()).unwrap();
+        let entry = registry.get(self.op).unwrap();
+        let types: Vec<Option<TensorType>> =
+            self.operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+        registry.infer(self.op, &attrs, &types).unwrap();
+        let grid = |i: usize| self.grids.get(i).and_then(Option::as_ref);
+        let constants: Vec<Option<&Tensor>> =
+            self.operands.iter().enumerate().map(|(i, t)| t.as_ref().filter(|_| grid(i).is_none())).collect();
+        let grids: Vec<Option<&AffineGrid>> = (0..self.operands.len()).map(grid).collect();
+        let range = Range { lowest: self.range.0.into(), highest: self.range.1.into() };
+        let Quantize::Layer(DeviceLayer { quantize, .. }) = entry.operator.quantize() else {
+            panic!("{} is no layer", self.op)
+        };
+        quantize(&LayerCall {
+            call: Call { schema: &entry.schema, attrs: &attrs, operands: &types },
+            constants: &constants,
+            grids: &grids,
+            range: Some(&range),
+            feeds_add: self.feeds_add,
+            scaled: self.scaled,
+        })
+    }
+}
+
+/// The constant called `suffix`.
+fn constant<'a>(layer: &'a QuantizedLayer, suffix: &str) -> &'a Tensor {
+    let found = layer.operands.iter().find_map(|operand| match operand {
+        LayerOperand::Constant { suffix: name, tensor } if *name == suffix => Some(tensor),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("no constant {suffix}"))
+}
