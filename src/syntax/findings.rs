@@ -1,6 +1,7 @@
 //! What was found wrong with one text.
 
-use crate::diag::{Diagnostic, Diagnostics, Place};
+use super::lexing::Problem;
+use crate::diag::{Diagnostic, Diagnostics, Place, SourceId, Span, WithPlaces};
 
 /// More findings than this help nobody, and a hostile text could ask for millions.
 const MAX: usize = 100;
@@ -18,6 +19,13 @@ impl Findings {
             self.dropped = true;
         } else {
             self.found.push(finding);
+        }
+    }
+
+    /// What a lexer found.
+    pub fn extend(&mut self, problems: Vec<Problem>, source: SourceId) {
+        for (at, error) in problems {
+            self.push(WithPlaces::new(error).at(Span::new(source, at), ""));
         }
     }
 

@@ -111,3 +111,137 @@ pub fn gap(out: &mut String) {
 fn width(cell: &Cell) -> usize {
     cell.text.rsplit('\n').next().unwrap_or_default().chars().count()
 }
+
+/// A token and where it stands.
+#[derive(Debug)]
+pub struct Tok<'t, 'a, T> {
+    /// `None` for a comment.
+    pub token: Option<&'t T>,
+    pub text: &'a str,
+    /// Line breaks before it.
+    pub breaks: usize,
+}
+
+/// Tokens that are laid out together, and the comments that belong to them.
+#[derive(Debug)]
+pub struct Segment<'t, 'a, T, P> {
+    pub part: P,
+    pub gap: bool,
+    pub above: Vec<Comment>,
+    pub tokens: Vec<Tok<'t, 'a, T>>,
+    pub behind: Option<String>,
+}
+
+/// What a token is to the segments of its text.
+pub enum Cut<P> {
+    /// A mark without text.
+    Skip,
+    /// Part of what stands above the next segment.
+    Above,
+    /// The first of a segment.
+    Begin(P),
+    /// One more of a segment.
+    Continue,
+}
+
+/// Cuts tokens into segments, and gives each comment (as its range) to what it stands behind, in
+/// or above; those at the end of the text belong to nothing.
+pub fn segments<'t, 'a, T, P>(
+    text: &'a str,
+    comments: impl Iterator<Item = (usize, usize)>,
+    tokens: &'t [(usize, T, usize)],
+    mut cut: impl FnMut(usize) -> Cut<P>,
+) -> (Vec<Segment<'t, 'a, T, P>>, Vec<Comment>) {
+    let mut comments = comments.peekable();
+    let mut segments: Vec<Segment<T, P>> = Vec::new();
+    let mut pending: Vec<Comment> = Vec::new();
+    let mut done = 0;
+    // Text from the end of the last token or comment, as the breaks that it has.
+    let mut step = |start: usize, end: usize| {
+        let breaks = text.get(done..start).map_or(0, |between| between.matches('\n').count());
+        done = end;
+        (text.get(start..end).unwrap_or_default().trim_end(), breaks)
+    };
+    fn place<'a, T, P>(
+        segments: &mut [Segment<'_, 'a, T, P>],
+        pending: &mut Vec<Comment>,
+        inside: bool,
+        (text, breaks): (&'a str, usize),
+    ) {
+        match segments.last_mut() {
+            Some(last) if inside => last.tokens.push(Tok { token: None, text, breaks }),
+            Some(last) if breaks == 0 && last.behind.is_none() && pending.is_empty() => {
+                last.behind = Some(text.to_owned());
+            }
+            _ => pending.push(Comment { text: text.to_owned(), gap: breaks > 1 }),
+        }
+    }
+    for (i, (start, token, end)) in tokens.iter().enumerate() {
+        let cut = cut(i);
+        if matches!(cut, Cut::Skip) {
+            continue;
+        }
+        while let Some((from, to)) = comments.next_if(|(from, _)| from < start) {
+            place(&mut segments, &mut pending, matches!(cut, Cut::Continue), step(from, to));
+        }
+        let (text, breaks) = step(*start, *end);
+        let tok = Tok { token: Some(token), text, breaks };
+        match (cut, segments.last_mut()) {
+            (Cut::Begin(part), _) => {
+                let above = std::mem::take(&mut pending);
+                segments.push(Segment { part, gap: breaks > 1, above, tokens: vec![tok], behind: None });
+            }
+            (Cut::Continue, Some(last)) => last.tokens.push(tok),
+            // A first token that begins nothing is kept like a comment.
+            _ => pending.push(Comment { text: text.to_owned(), gap: breaks > 1 }),
+        }
+    }
+    for (from, to) in comments {
+        place(&mut segments, &mut pending, false, step(from, to));
+    }
+    (segments, pending)
+}
+
+impl<T, P> Segment<'_, '_, T, P> {
+    /// Puts an empty line above it and its comments (unless there is one), or takes it away.
+    pub fn set_gap(&mut self, gap: bool) {
+        let has = self.gap || self.above.iter().any(|comment| comment.gap);
+        if gap && has {
+            return;
+        }
+        match self.above.first_mut() {
+            Some(first) => first.gap = gap,
+            None => self.gap = gap,
+        }
+    }
+}
+
+/// How a token stands to the one before it.
+pub struct Gap {
+    /// Whether it goes to a new line; behind a comment it does in any case.
+    pub line: bool,
+    /// The indent of that line.
+    pub indent: usize,
+    /// What stands between the two otherwise.
+    pub space: &'static str,
+}
+
+/// Tokens as text. `gap` is asked for each, with the text so far; its answer counts for all but the
+/// first token and comments.
+pub fn join<'t, 'a, T>(tokens: &[Tok<'t, 'a, T>], mut gap: impl FnMut(&Tok<'t, 'a, T>, &str) -> Gap) -> Cell {
+    let mut cell = Cell::default();
+    for (i, tok) in tokens.iter().enumerate() {
+        let Gap { line, indent, space } = gap(tok, &cell.text);
+        let comment = tok.token.is_none();
+        let line = if comment { tok.breaks > 0 } else { line };
+        if i > 0 && (line || cell.closed) {
+            cell.text.push('\n');
+            cell.text.push_str(&" ".repeat(indent));
+        } else if i > 0 {
+            cell.text.push_str(if comment { "  " } else { space });
+        }
+        cell.text.push_str(tok.text);
+        cell.closed = comment;
+    }
+    cell
+}

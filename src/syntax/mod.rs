@@ -7,6 +7,9 @@
 pub mod error;
 pub mod findings;
 mod layout;
+mod lexing;
+pub mod pipeline;
 pub mod qir;
 mod recover;
+pub mod rules;
 pub mod text;

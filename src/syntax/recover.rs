@@ -8,7 +8,7 @@ use crate::syntax::error::SyntaxError;
 /// How one grammar's terminals are called.
 pub struct Words {
     /// Terminals with words of their own: name in the grammar, words for the user.
-    pub named: &'static [(&'static str, &'static str)],
+    pub named: &'static [(&'static str, &'static [&'static str])],
     /// Words that can be plain names too; left out where any word may stand.
     pub keywords: &'static [&'static str],
 }
@@ -56,9 +56,9 @@ fn list(expected: &[String], words: &Words) -> String {
     }
     let mut names: Vec<String> = names
         .into_iter()
-        .map(|name| match words.named.iter().find(|(terminal, _)| *terminal == name) {
-            Some((_, words)) => (*words).to_owned(),
-            None => format!("`{name}`"),
+        .flat_map(|name| match words.named.iter().find(|(terminal, _)| *terminal == name) {
+            Some((_, words)) => words.iter().map(|word| (*word).to_owned()).collect(),
+            None => vec![format!("`{name}`")],
         })
         .collect();
     names.sort();

@@ -2,7 +2,7 @@
 //! them. Applied to its own result it changes nothing.
 
 use super::lex::{Spanned, Token};
-use crate::syntax::layout::{Cell, Comment, Row, Stop, above, rows};
+use crate::syntax::layout::{self, Cell, Cut, Gap, Row, Stop, above, rows};
 
 /// A longer signature has one line for each parameter.
 const WIDTH: usize = 100;
@@ -14,15 +14,6 @@ const STATEMENT: [Stop; 2] = [Stop { limit: 18, wraps: false }, Stop { limit: 58
 const DATA: [Stop; 2] = [Stop { limit: 34, wraps: false }, Stop { limit: 58, wraps: false }];
 const ALIAS: [Stop; 1] = [Stop { limit: 24, wraps: false }];
 
-/// A token and where it stands.
-#[derive(Clone, Copy)]
-struct Tok<'t, 'a> {
-    token: &'t Token<'a>,
-    text: &'a str,
-    /// Line breaks before it.
-    breaks: usize,
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Header,
@@ -33,37 +24,49 @@ enum Part {
     Close,
 }
 
-struct Segment<'t, 'a> {
-    part: Part,
-    gap: bool,
-    above: Vec<Comment>,
-    tokens: Vec<Tok<'t, 'a>>,
-    behind: Option<String>,
-}
+type Tok<'t, 'a> = layout::Tok<'t, 'a, Token<'a>>;
+type Segment<'t, 'a> = layout::Segment<'t, 'a, Token<'a>, Part>;
 
 /// Lays out a text from all its tokens and from those that `structure` made of them.
 pub fn layout<'a>(text: &'a str, tokens: &[Spanned<'a>], structured: &[Spanned<'a>]) -> String {
-    let (segments, end) = segments(text, tokens, structured);
+    let comments = tokens.iter().filter(|(_, token, _)| matches!(token, Token::Comment(_)));
+    let comments = comments.map(|(start, _, end)| (*start, *end));
+    let (segments, end) = layout::segments(text, comments, structured, |i| cut(structured, i));
     let mut out = String::new();
     let mut run: Vec<Row> = Vec::new();
     let mut run_part = Part::Header;
-    for segment in segments {
-        // An item of another kind, and every graph, stands apart.
-        let apart = match segment.part {
-            Part::Statement | Part::Close => run_part == Part::Close,
-            Part::Graph => true,
-            part => part != run_part,
-        };
-        let first_in_body = segment.part == Part::Statement && run_part == Part::Graph;
+    for mut segment in segments {
+        match segment.part {
+            Part::Statement | Part::Close if run_part == Part::Graph => segment.set_gap(false),
+            Part::Statement | Part::Close => {}
+            // An item of another kind, and every graph, stands apart.
+            part if part != run_part || part == Part::Graph => segment.set_gap(true),
+            _ => {}
+        }
         if segment.part != run_part || segment.part == Part::Graph {
             flush(&mut run, run_part, &mut out);
             run_part = segment.part;
         }
-        run.push(segment.row(apart, first_in_body));
+        run.push(row(segment));
     }
     flush(&mut run, run_part, &mut out);
     above(&end, 0, &mut out);
     out
+}
+
+fn cut(structured: &[Spanned], i: usize) -> Cut<Part> {
+    let kind = |i: usize| structured.get(i).map(|(_, token, _)| token);
+    let before = i.checked_sub(1).and_then(kind);
+    match (before, kind(i)) {
+        (_, Some(Token::Item | Token::Statement)) => Cut::Skip,
+        (_, Some(Token::CloseBody)) => Cut::Begin(Part::Close),
+        (Some(Token::Item), Some(Token::Type)) => Cut::Begin(Part::Alias),
+        (Some(Token::Item), Some(Token::DataKey)) => Cut::Begin(Part::Data),
+        (Some(Token::Item), _) => Cut::Begin(Part::Graph),
+        (Some(Token::Statement), _) => Cut::Begin(Part::Statement),
+        (None | Some(Token::OpenBody | Token::CloseBody), _) => Cut::Begin(Part::Header),
+        _ => Cut::Continue,
+    }
 }
 
 fn flush(run: &mut Vec<Row>, part: Part, out: &mut String) {
@@ -85,149 +88,53 @@ fn flush(run: &mut Vec<Row>, part: Part, out: &mut String) {
     run.clear();
 }
 
-/// Cuts the tokens at the marks, and gives each comment to what it stands behind or above; the
-/// comments at the end of the file belong to nothing.
-fn segments<'t, 'a>(
-    text: &'a str,
-    tokens: &'t [Spanned<'a>],
-    structured: &'t [Spanned<'a>],
-) -> (Vec<Segment<'t, 'a>>, Vec<Comment>) {
-    let mut comments = tokens.iter().filter(|(_, token, _)| matches!(token, Token::Comment(_))).peekable();
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut pending: Vec<Comment> = Vec::new();
-    let mut cut = true;
-    let mut end_before = 0;
-    let breaks = |from: usize, to: usize| text.get(from..to).map_or(0, |t| t.matches('\n').count());
-    for (i, (start, token, end)) in structured.iter().enumerate() {
-        if matches!(token, Token::Item | Token::Statement) {
-            cut = true;
-            continue;
-        }
-        cut |= *token == Token::CloseBody;
-        while let Some((at, comment, comment_end)) = comments.next_if(|(at, ..)| at < start) {
-            let broken = breaks(end_before, *at);
-            end_before = *comment_end;
-            place(&mut segments, &mut pending, cut, comment, text[*at..*comment_end].trim_end(), broken);
-        }
-        let breaks = breaks(end_before, *start);
-        end_before = *end;
-        let tok = Tok { token, text: &text[*start..*end], breaks };
-        if cut {
-            cut = false;
-            let part = match token {
-                Token::CloseBody => Part::Close,
-                Token::Type if marked(structured, i) => Part::Alias,
-                Token::DataKey if marked(structured, i) => Part::Data,
-                Token::Graph if marked(structured, i) => Part::Graph,
-                _ if marked(structured, i) => Part::Statement,
-                _ => Part::Header,
-            };
-            let above = std::mem::take(&mut pending);
-            segments.push(Segment { part, gap: breaks > 1, above, tokens: vec![tok], behind: None });
-        } else if let Some(last) = segments.last_mut() {
-            last.tokens.push(tok);
-        }
-        // What follows the brace that opens a body, or the one that closes it, begins anew.
-        cut |= matches!(token, Token::OpenBody | Token::CloseBody);
-    }
-    cut = true;
-    for (at, comment, comment_end) in comments {
-        let broken = breaks(end_before, *at);
-        end_before = *comment_end;
-        place(&mut segments, &mut pending, cut, comment, text[*at..*comment_end].trim_end(), broken);
-    }
-    (segments, pending)
+fn row(segment: Segment) -> Row {
+    let cells = match segment.part {
+        Part::Graph => vec![signature(&segment.tokens)],
+        part => cells(part, &segment.tokens),
+    };
+    Row { gap: segment.gap, above: segment.above, cells, behind: segment.behind }
 }
 
-/// Whether the token at `i` is the first of an item or a statement.
-fn marked(structured: &[Spanned], i: usize) -> bool {
-    let before = i.checked_sub(1).and_then(|before| structured.get(before));
-    matches!(before, Some((_, Token::Item | Token::Statement, _)))
-}
-
-fn place<'t, 'a>(
-    segments: &mut [Segment<'t, 'a>],
-    pending: &mut Vec<Comment>,
-    cut: bool,
-    token: &'t Token<'a>,
-    text: &'a str,
-    breaks: usize,
-) {
-    match segments.last_mut() {
-        Some(last) if !cut => last.tokens.push(Tok { token, text, breaks }),
-        Some(last) if breaks == 0 && last.behind.is_none() && pending.is_empty() => {
-            last.behind = Some(text.to_owned());
-        }
-        _ => pending.push(Comment { text: text.to_owned(), gap: breaks > 1 }),
-    }
-}
-
-impl Segment<'_, '_> {
-    fn row(self, apart: bool, first_in_body: bool) -> Row {
-        let cells = match self.part {
-            Part::Graph => vec![self.signature()],
-            _ => self.cells(),
-        };
-        let mut row = Row { gap: self.gap, above: self.above, cells, behind: self.behind };
-        if first_in_body {
-            row.first_gap(false);
-        } else if apart && !row.gap && !row.above.iter().any(|comment| comment.gap) {
-            row.first_gap(true);
-        }
-        row
-    }
-
-    /// The tokens in columns.
-    fn cells(&self) -> Vec<Cell> {
-        let separators: &[Token] = match self.part {
-            Part::Statement => &[Token::Equal, Token::Colon],
-            Part::Data => &[Token::Colon, Token::Equal],
-            Part::Alias => &[Token::Equal],
-            Part::Header | Part::Graph | Part::Close => &[],
-        };
-        let mut cells = Vec::new();
-        let mut rest = &self.tokens[..];
+/// The tokens in columns.
+fn cells(part: Part, tokens: &[Tok]) -> Vec<Cell> {
+    let separators: &[Token] = match part {
+        Part::Statement => &[Token::Equal, Token::Colon],
+        Part::Data => &[Token::Colon, Token::Equal],
+        Part::Alias => &[Token::Equal],
+        Part::Header | Part::Graph | Part::Close => &[],
+    };
+    let mut cells = Vec::new();
+    let mut rest = tokens;
+    for separator in separators {
         let mut depth = Depth::default();
-        for separator in separators {
-            let at = rest.iter().position(|tok| {
-                depth.step(tok.token);
-                depth.outside() && tok.token == separator
-            });
-            let Some(at) = at else { break };
-            let (cell, later) = rest.split_at(at);
-            cells.push(join(cell, Breaks::None));
-            rest = later;
-            depth = Depth::default();
-        }
-        let list = self.part == Part::Data && cells.len() == separators.len();
-        cells.push(if list { elements(rest) } else { join(rest, Breaks::None) });
-        cells
+        let at = rest.iter().position(|tok| {
+            depth.step(tok.token);
+            depth.outside() && tok.token == Some(separator)
+        });
+        let Some(at) = at else { break };
+        let (cell, later) = rest.split_at(at);
+        cells.push(join(cell, Breaks::None));
+        rest = later;
     }
-
-    fn signature(&self) -> Cell {
-        let line = join(&self.tokens, Breaks::None);
-        if line.text.contains('\n') || line.text.chars().count() > WIDTH {
-            join(&self.tokens, Breaks::Params)
-        } else {
-            line
-        }
-    }
+    let list = part == Part::Data && cells.len() == separators.len();
+    cells.push(if list { elements(rest) } else { join(rest, Breaks::None) });
+    cells
 }
 
-impl Row {
-    /// Puts an empty line above it and its comments, or takes it away.
-    fn first_gap(&mut self, gap: bool) {
-        match self.above.first_mut() {
-            Some(first) => first.gap = gap,
-            None => self.gap = gap,
-        }
+fn signature(tokens: &[Tok]) -> Cell {
+    let line = join(tokens, Breaks::None);
+    if line.text.contains('\n') || line.text.chars().count() > WIDTH {
+        join(tokens, Breaks::Params)
+    } else {
+        line
     }
 }
 
 /// `= [...]`: lines stay as they are written, one long line is filled into several.
 fn elements(tokens: &[Tok]) -> Cell {
     let line = join(tokens, Breaks::Kept);
-    let list = matches!(tokens.get(1), Some(Tok { token: Token::OpenList, .. }));
+    let list = tokens.get(1).is_some_and(|tok| tok.token == Some(&Token::OpenList));
     if !list || line.text.contains('\n') || line.text.chars().count() <= LIST {
         return line;
     }
@@ -247,7 +154,7 @@ enum Breaks {
 }
 
 /// Open brackets of each kind.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Depth {
     parens: usize,
     lists: usize,
@@ -256,16 +163,16 @@ struct Depth {
 }
 
 impl Depth {
-    fn step(&mut self, token: &Token) {
+    fn step(&mut self, token: Option<&Token>) {
         match token {
-            Token::Open => self.parens += 1,
-            Token::Close => self.parens = self.parens.saturating_sub(1),
-            Token::OpenList => self.lists += 1,
-            Token::CloseList => self.lists = self.lists.saturating_sub(1),
-            Token::OpenBrace => self.braces += 1,
-            Token::CloseBrace => self.braces = self.braces.saturating_sub(1),
-            Token::Less => self.angles += 1,
-            Token::Greater => self.angles = self.angles.saturating_sub(1),
+            Some(Token::Open) => self.parens += 1,
+            Some(Token::Close) => self.parens = self.parens.saturating_sub(1),
+            Some(Token::OpenList) => self.lists += 1,
+            Some(Token::CloseList) => self.lists = self.lists.saturating_sub(1),
+            Some(Token::OpenBrace) => self.braces += 1,
+            Some(Token::CloseBrace) => self.braces = self.braces.saturating_sub(1),
+            Some(Token::Less) => self.angles += 1,
+            Some(Token::Greater) => self.angles = self.angles.saturating_sub(1),
             _ => {}
         }
     }
@@ -275,32 +182,30 @@ impl Depth {
     }
 }
 
-/// Tokens with the spaces that belong between them.
+/// Tokens with the spaces and line breaks that belong between them.
 fn join(tokens: &[Tok], breaks: Breaks) -> Cell {
-    let mut cell = Cell::default();
+    // Brackets before the token at hand, and the last token that is no comment.
     let mut depth = Depth::default();
     let mut before: Option<&Token> = None;
-    for tok in tokens {
-        let comment = matches!(tok.token, Token::Comment(_));
-        let line = match (before, breaks) {
-            (None, _) => false,
-            _ if comment => tok.breaks > 0 && !cell.closed,
-            _ if cell.closed => false,
-            (_, Breaks::None) => false,
-            (_, Breaks::Kept) => depth.lists > 0 && tok.breaks > 0,
-            (Some(Token::OpenList), Breaks::Filled) => true,
-            (Some(_), Breaks::Filled) => {
-                let width = cell.text.rsplit('\n').next().unwrap_or_default().chars().count();
+    layout::join(tokens, |tok, so_far| {
+        let token = tok.token;
+        let opened = before == Some(&Token::Open);
+        let closes = matches!(token, Some(Token::CloseList | Token::Close));
+        let line = match breaks {
+            Breaks::None => false,
+            Breaks::Kept => depth.lists > 0 && tok.breaks > 0,
+            Breaks::Filled if depth.lists == 0 => false,
+            Breaks::Filled => {
+                let width = so_far.rsplit('\n').next().unwrap_or_default().chars().count();
                 let fits = width + 2 + tok.text.chars().count() <= WIDTH;
-                *tok.token == Token::CloseList || (!fits && *tok.token != Token::Comma)
+                before == Some(&Token::OpenList) || closes || (!fits && token != Some(&Token::Comma))
             }
-            (Some(Token::Open), Breaks::Params) => depth.parens == 1 && *tok.token != Token::Close,
-            (Some(Token::Comma), Breaks::Params) => depth.parens == 1 && depth.lists + depth.angles == 0,
-            (Some(before), Breaks::Params) => {
-                *tok.token == Token::Close && depth.parens == 1 && *before != Token::Open
+            Breaks::Params => {
+                let separated = before == Some(&Token::Comma) && depth.lists + depth.angles == 0;
+                let closed = token == Some(&Token::Close);
+                depth.parens == 1 && ((opened && !closed) || separated || (closed && !opened))
             }
         };
-        let closes = matches!(tok.token, Token::CloseList | Token::Close);
         let indent = match breaks {
             Breaks::None => 6,
             Breaks::Kept | Breaks::Filled if closes && depth.lists == 1 => 0,
@@ -308,24 +213,19 @@ fn join(tokens: &[Tok], breaks: Breaks) -> Cell {
             Breaks::Params if closes && depth.parens == 1 || depth.parens == 0 => 0,
             Breaks::Params => 4,
         };
-        if line || cell.closed {
-            cell.text.push('\n');
-            cell.text.push_str(&" ".repeat(indent));
-        } else if let Some(before) = before {
-            cell.text.push_str(space(before, tok.token, &depth));
-        }
-        cell.text.push_str(tok.text);
-        cell.closed = comment;
-        depth.step(tok.token);
-        before = Some(tok.token);
-    }
-    cell
+        let space = match (before, token) {
+            (Some(before), Some(token)) => space(before, token, &depth),
+            _ => "",
+        };
+        depth.step(token);
+        before = token.or(before);
+        Gap { line, indent, space }
+    })
 }
 
 /// What stands between two tokens of a line; `depth` counts the brackets before the second.
 fn space(before: &Token, token: &Token, depth: &Depth) -> &'static str {
     match (before, token) {
-        (_, Token::Comment(_)) => "  ",
         (Token::Open | Token::OpenList | Token::OpenBrace | Token::Less, _) => "",
         (_, Token::Comma | Token::Close | Token::CloseList | Token::CloseBrace | Token::Greater) => "",
         (_, Token::Less) => "",

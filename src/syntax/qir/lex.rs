@@ -1,18 +1,15 @@
 //! Tokens of `.qir`.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use logos::{Lexer, Logos};
 
-use crate::syntax::error::SyntaxError;
-use crate::syntax::findings::keep;
-use crate::syntax::text::unescaped;
+use crate::syntax::lexing::{self, BadEscapes, Problem, inside};
 
 /// Names carry their text without sigil and quotes; numbers the text that is written, for only the
 /// place where they stand says which type they are of.
 #[derive(Logos, Clone, Debug, PartialEq)]
-#[logos(extras = Vec<(usize, usize)>)]
+#[logos(extras = BadEscapes)]
 #[logos(skip r"[ \t\r\n\f\u{feff}]+")]
 pub enum Token<'a> {
     #[regex(r"//[^\n]*", allow_greedy = true)]
@@ -31,7 +28,7 @@ pub enum Token<'a> {
     Str(Cow<'a, str>),
     /// A quote that the line does not close.
     #[regex(r#"[%@!]?"(?:[^"\\\n]|\\[^\n])*\\?"#)]
-    Unterminated(&'a str),
+    Unterminated,
 
     #[regex(r"-?[0-9]+")]
     Int(&'a str),
@@ -114,46 +111,11 @@ fn string<'a>(lexer: &mut Lexer<'a, Token<'a>>) -> Cow<'a, str> {
     inside(lexer, 1)
 }
 
-/// The unescaped text between the first `skip` bytes and the closing quote; escapes that mean
-/// nothing are noted in the lexer's extras.
-fn inside<'a>(lexer: &mut Lexer<'a, Token<'a>>, skip: usize) -> Cow<'a, str> {
-    let slice = lexer.slice();
-    let (text, bad) = unescaped(&slice[skip..slice.len() - 1]);
-    let start = lexer.span().start + skip;
-    lexer.extras.extend(bad.into_iter().map(|at| (start + at.start, start + at.end)));
-    text
-}
-
-pub type Spanned<'a> = (usize, Token<'a>, usize);
-
-/// What is wrong at a place of the text.
-pub type Problem = (Range<usize>, SyntaxError);
+pub type Spanned<'a> = lexing::Spanned<Token<'a>>;
 
 /// All tokens of a text, comments among them, and what is no token.
 pub fn lex(text: &str) -> (Vec<Spanned<'_>>, Vec<Problem>) {
-    let mut tokens = Vec::new();
-    let mut problems: Vec<Problem> = Vec::new();
-    let mut lexer = Token::lexer(text);
-    while let Some(token) = lexer.next() {
-        let at = lexer.span();
-        match token {
-            Ok(Token::Unterminated(_)) => keep(&mut problems, (at, SyntaxError::Unterminated)),
-            Ok(token) => tokens.push((at.start, token, at.end)),
-            Err(()) => match problems.last_mut() {
-                // A run of stray characters is one finding.
-                Some((stray, SyntaxError::Stray { text })) if stray.end == at.start => {
-                    stray.end = at.end;
-                    text.push_str(lexer.slice());
-                }
-                _ => keep(&mut problems, (at, SyntaxError::Stray { text: lexer.slice().to_owned() })),
-            },
-        }
-    }
-    for (start, end) in std::mem::take(&mut lexer.extras) {
-        let escape = text[start..end].to_owned();
-        keep(&mut problems, (start..end, SyntaxError::Escape { escape }));
-    }
-    (tokens, problems)
+    lexing::lex(text, |token| matches!(token, Token::Unterminated))
 }
 
 /// What the grammar sees: comments left out, and marks where items and statements begin, so that

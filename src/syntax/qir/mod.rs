@@ -13,7 +13,7 @@ pub use print::{Text, print};
 
 use lalrpop_util::lalrpop_mod;
 
-use crate::diag::{Diagnostics, SourceId, Span, WithPlaces};
+use crate::diag::{Diagnostics, SourceId, Span};
 use crate::ir::Graph;
 use crate::ops::Registry;
 use crate::syntax::findings::Findings;
@@ -29,17 +29,17 @@ lalrpop_mod!(
 /// How the grammar's terminals are called in messages.
 const WORDS: Words = Words {
     named: &[
-        ("value", "a value like `%x`"),
-        ("datum", "a name like `@x`"),
-        ("alias", "a type name like `!x`"),
-        ("string", "a quoted text"),
-        ("int", "a number"),
-        ("float", "a number"),
-        ("word", "a word"),
-        ("open body", "`{`"),
-        ("close body", "`}`"),
-        ("item", "`type`, `graph` or `data`"),
-        ("statement", "a statement"),
+        ("value", &["a value like `%x`"]),
+        ("datum", &["a name like `@x`"]),
+        ("alias", &["a type name like `!x`"]),
+        ("string", &["a quoted text"]),
+        ("int", &["a number"]),
+        ("float", &["a number"]),
+        ("word", &["a word"]),
+        ("open body", &["`{`"]),
+        ("close body", &["`}`"]),
+        ("item", &["`type`", "`graph`", "`data`"]),
+        ("statement", &["a statement"]),
     ],
     keywords: &[
         "qir", "type", "graph", "data", "file", "sha256", "const", "return", "in", "name", "loc", "q",
@@ -88,9 +88,7 @@ fn lay_out(text: &str) -> String {
 /// absent in the tree; `None` if nothing could be made of it.
 pub fn parse_tree<'a>(text: &'a str, source: SourceId, problems: &mut Findings) -> Option<ast::File<'a>> {
     let (tokens, stray) = lex::lex(text);
-    for (at, error) in stray {
-        problems.push(WithPlaces::new(error).at(Span::new(source, at), ""));
-    }
+    problems.extend(stray, source);
     let tokens = lex::structure(&tokens, text);
     let mut errors = Vec::new();
     let parsed = grammar::FileParser::new().parse(source, &mut errors, tokens);
