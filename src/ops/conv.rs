@@ -39,9 +39,11 @@ impl Conv2d {
             pads: call.sizes("pads", 0)?,
             group,
         };
-        call.require("C4", conv.channels % group == 0 && conv.filters % group == 0, || {
-            format!("group {group} divides {} channels and {} filters", conv.channels, conv.filters)
-        })?;
+        call.require(
+            "C4",
+            conv.channels.is_multiple_of(group) && conv.filters.is_multiple_of(group),
+            || format!("group {group} divides {} channels and {} filters", conv.channels, conv.filters),
+        )?;
         let taken = call.known(&taken)?;
         call.require("C5", taken == conv.channels / group, || {
             format!("w takes {} channels, found {taken}", conv.channels / group)

@@ -92,7 +92,10 @@ fn check_parameters(call: &Call, storage: DType) -> Result<(), OpError> {
         })?;
     }
     if let Some(zero) = call.opt_ty(2) {
-        call.require("C4", zero.grid == Grid::Plain(storage) && zero.shape == scale.shape, || {
+        // `[]` and `[1]` are both one entry.
+        let alike = zero.shape == scale.shape
+            || (zero.shape.elements() == Some(1) && scale.shape.elements() == Some(1));
+        call.require("C4", zero.grid == Grid::Plain(storage) && alike, || {
             format!("zero is {storage}{}, found {}{}", scale.shape, zero.storage(), zero.shape)
         })?;
     }
@@ -156,7 +159,7 @@ impl Operator for QuantizeLinear {
              * C1: x is plain f32.\n\
              * C2: scale is plain f32.\n\
              * C3: scale has one entry, or one axis of the size of x on `axis`, an axis of x.\n\
-             * C4: zero is plain, has the shape of scale, and is i8, u8, i16 or u16.",
+             * C4: zero is plain i8, u8, i16 or u16, and has the shape of scale (one entry is `[]` or `[1]`).",
         )
         .operand("x")
         .operand("scale")
@@ -263,7 +266,7 @@ impl Operator for DequantizeLinear {
              * C1: x is plain i8, u8, i16, u16 or i32.\n\
              * C2: scale is plain f32.\n\
              * C3: scale has one entry, or one axis of the size of x on `axis`, an axis of x.\n\
-             * C4: zero is plain, has the shape of scale and the storage of x.",
+             * C4: zero is plain, stored as x is, and has the shape of scale (one entry is `[]` or `[1]`).",
         )
         .operand("x")
         .operand("scale")

@@ -179,6 +179,7 @@ pub struct Lift {
 /// What the `lift` face sees of an ONNX node.
 pub struct LiftCx<'a> {
     pub builder: Builder<'a>,
+    /// Outputs beyond the first that are named are wanted: those that nothing reads have no name.
     pub node: &'a OnnxNode,
     /// Version of the node's domain that the model imports.
     pub opset: i64,
