@@ -42,7 +42,7 @@ pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph
         Some(node) => WithPlaces::new(error).at(place(file, node), ""),
         None => WithPlaces::new(error),
     };
-    let nodes =
+    let mut nodes =
         flatten(graph, &model.functions, &opsets).map_err(|(error, node)| at(error, node.as_deref()))?;
 
     let mut importer = Importer::new(file, registry, graph);
@@ -55,7 +55,12 @@ pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph
     let given: BTreeSet<&str> = inputs.into_iter().chain(importer.initializers.keys().copied()).collect();
     match arrange(&nodes, &given, &outputs) {
         Ok(order) => {
+            // An optional output that nothing reads (the mask of a Dropout) is not asked for.
+            let read: BTreeSet<String> =
+                order.iter().flat_map(|&at| nodes[at].inputs.iter().cloned()).collect();
+            let unread = |name: &&mut String| !read.contains(*name) && !outputs.contains(&name.as_str());
             for at in order {
+                nodes[at].outputs.iter_mut().skip(1).filter(unread).for_each(String::clear);
                 importer.node(&nodes[at]);
             }
         }

@@ -115,6 +115,14 @@ fn what_no_output_needs_is_left_out() {
 }
 
 #[test]
+fn outputs_that_nothing_reads_are_not_asked_for() {
+    let masked =
+        |reads: &str| model(vec![node("Dropout", &["x"], &["d", "mask"]), node("Relu", &[reads], &["y"])]);
+    assert_eq!(shown(&read(masked("d")).unwrap()), ["d: dropout x -> d", "y: relu d -> y"]);
+    assert_eq!(code(masked("mask")), "Q0308");
+}
+
+#[test]
 fn sizes_keep_their_names_and_open_ones_get_some() {
     let symbol = |name: &str| Some(DimValue::DimParam(name.into()));
     let mut m = model(vec![node("Relu", &["x"], &["y"])]);
