@@ -10,6 +10,7 @@ pub mod kernels;
 pub mod onnx;
 pub mod ops;
 pub mod quant;
+pub mod rewrite;
 pub mod syntax;
 pub mod tensor;
 pub mod verify;

@@ -1,0 +1,635 @@
+//! All equal forms of a graph at once. The only file that knows egg.
+//!
+//! A graph goes in and a graph comes out: the cheapest that the rules can reach, changed in place
+//! where it differs. Nothing here depends on time, threads or the order of a hash map. A value is
+//! a class of nodes that make it; the facts of a class are its types, its constant where it has
+//! one, and the values of the graph that it stands for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use egg::{Analysis, DidMerge, EGraph, Id, Language};
+use indexmap::IndexSet;
+
+use super::Options;
+use super::constant::Constant;
+use super::expr::Fact;
+use super::forms::{Application, Class, Classes, Form, Maker, Origin};
+use super::log::{Limit, Log};
+use super::matcher::{Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::report;
+use super::rule::{Rule, Ruleset};
+use crate::diag::Loc;
+use crate::ir::{Attrs, ConstId, Constants, Graph, Kind, NodeId, ValueId};
+use crate::ops::Registry;
+use crate::tensor::{Tensor, TensorType};
+
+/// A node of the e-graph. Nodes are equal when operator, attributes, result types and operand
+/// classes are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ENode {
+    /// [`LEAF`], [`PROJ`], or an operator of [`Facts::ops`] behind these two.
+    op: usize,
+    /// Position in [`Facts::heads`].
+    head: usize,
+    children: Box<[Id]>,
+}
+
+const LEAF: usize = 0;
+const PROJ: usize = 1;
+const FIRST_OP: usize = 2;
+
+impl Language for ENode {
+    type Discriminant = usize;
+
+    fn discriminant(&self) -> usize {
+        self.op
+    }
+
+    fn matches(&self, other: &Self) -> bool {
+        self.head == other.head && self.children.len() == other.children.len()
+    }
+
+    fn children(&self) -> &[Id] {
+        &self.children
+    }
+
+    fn children_mut(&mut self) -> &mut [Id] {
+        &mut self.children
+    }
+}
+
+/// All of a node but its operands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Head {
+    Absent,
+    /// A value of the graph that no rule looks behind: an input, or the readers' side of a value
+    /// that must stay.
+    Value(ValueId, TensorType),
+    Const(Pool, ConstId, TensorType),
+    Proj(usize),
+    Op { op: Arc<str>, attrs: Attrs, types: Vec<TensorType> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pool {
+    Graph,
+    Scratch,
+}
+
+// Types are left out of the hash: they follow from the rest but for grids that nodes declare.
+impl std::hash::Hash for Head {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self {
+            Head::Absent => 0.hash(state),
+            Head::Value(value, _) => value.hash(state),
+            Head::Const(pool, id, _) => (pool, id).hash(state),
+            Head::Proj(result) => result.hash(state),
+            Head::Op { op, attrs, .. } => (op, attrs).hash(state),
+        }
+    }
+}
+
+/// What the e-graph knows.
+struct Facts<'a> {
+    registry: &'a Registry,
+    heads: IndexSet<Head>,
+    ops: IndexSet<Arc<str>>,
+    /// The constants of the graph, under the names of their values.
+    given: BTreeMap<ConstId, Constant>,
+    /// Small and computed constants.
+    scratch: Constants,
+}
+
+/// What is known of a class.
+#[derive(Clone, Debug, Default)]
+struct Data {
+    types: Vec<TensorType>,
+    /// As many as `types`, or none.
+    constants: Vec<Constant>,
+    /// Whether a node of the class is the constant itself.
+    literal: bool,
+    /// The values of the graph that it stands for, as positions in [`Region::values`], ascending.
+    values: Vec<usize>,
+}
+
+/// Constants of up to so many elements are interned by content, wherever they come from.
+const SMALL: usize = 1024;
+
+impl Analysis<ENode> for Facts<'_> {
+    type Data = Data;
+
+    fn make(egraph: &mut EGraph<ENode, Self>, node: &ENode, _: Id) -> Data {
+        let facts = &egraph.analysis;
+        match &facts.heads[node.head] {
+            Head::Absent => Data::default(),
+            Head::Value(_, ty) => Data { types: vec![ty.clone()], ..Data::default() },
+            Head::Const(pool, id, ty) => {
+                let constant = match pool {
+                    Pool::Graph => facts.given.get(id).cloned(),
+                    Pool::Scratch => {
+                        let (name, tensor) = (facts.scratch.name(*id), facts.scratch.tensor(*id));
+                        Some(Constant::given(name, tensor.clone()))
+                    }
+                };
+                let constants = constant.into_iter().collect();
+                Data { types: vec![ty.clone()], constants, literal: true, values: Vec::new() }
+            }
+            Head::Proj(result) => {
+                let tuple = &egraph[node.children[0]].data;
+                Data {
+                    types: tuple.types.get(*result).cloned().into_iter().collect(),
+                    constants: tuple.constants.get(*result).cloned().into_iter().collect(),
+                    ..Data::default()
+                }
+            }
+            Head::Op { op, attrs, types } => {
+                let operands: Vec<&Data> = node.children.iter().map(|&child| &egraph[child].data).collect();
+                let known = !operands.is_empty()
+                    && operands.iter().all(|data| data.types.is_empty() || !data.constants.is_empty());
+                let constants = if known {
+                    let given: Vec<_> = operands.iter().map(|data| data.constants.first()).collect();
+                    let operand_types: Vec<_> =
+                        operands.iter().map(|data| data.types.first().cloned()).collect();
+                    Constant::computed(facts.registry, op, attrs, &given, &operand_types, types)
+                } else {
+                    None
+                };
+                Data { types: types.clone(), constants: constants.unwrap_or_default(), ..Data::default() }
+            }
+        }
+    }
+
+    fn merge(&mut self, a: &mut Data, b: Data) -> DidMerge {
+        let known = (a.constants.is_empty(), b.constants.is_empty());
+        if !b.constants.is_empty() && (a.constants.is_empty() || (b.literal && !a.literal)) {
+            a.constants = b.constants;
+        }
+        a.literal |= b.literal;
+        a.values.extend(b.values);
+        a.values.sort_unstable();
+        a.values.dedup();
+        // Only whether the class is constant concerns its readers.
+        DidMerge(known == (true, false), known == (false, true))
+    }
+
+    fn modify(egraph: &mut EGraph<ENode, Self>, id: Id) {
+        let data = &egraph[id].data;
+        let [constant] = data.constants.as_slice() else { return };
+        if data.literal || !constant.is_given() {
+            return;
+        }
+        let (name, tensor) = (constant.name().clone(), constant.tensor(egraph.analysis.registry));
+        if let Ok(tensor) = tensor {
+            let literal = egraph.analysis.literal(&name, &tensor, tensor.tensor_type());
+            let other = egraph.add(literal);
+            egraph.union(id, other);
+        }
+    }
+}
+
+impl Facts<'_> {
+    fn head(&mut self, head: Head) -> usize {
+        self.heads.insert_full(head).0
+    }
+
+    fn leaf(&mut self, head: Head) -> ENode {
+        ENode { op: LEAF, head: self.head(head), children: Box::default() }
+    }
+
+    /// The node of a constant that the graph does not have, or that is small.
+    fn literal(&mut self, name: &str, tensor: &Tensor, ty: TensorType) -> ENode {
+        let id = self.scratch.intern(name, tensor.clone());
+        self.leaf(Head::Const(Pool::Scratch, id, ty))
+    }
+
+    fn op(&mut self, op: &Arc<str>, attrs: Attrs, types: Vec<TensorType>, children: Box<[Id]>) -> ENode {
+        let index = self.ops.insert_full(op.clone()).0 + FIRST_OP;
+        ENode { op: index, head: self.head(Head::Op { op: op.clone(), attrs, types }), children }
+    }
+}
+
+/// A graph as classes.
+struct Region<'a> {
+    egraph: EGraph<ENode, Facts<'a>>,
+    graph: &'a Graph,
+    /// The values of the graph, in canonical order.
+    values: Vec<ValueId>,
+    class_of: BTreeMap<ValueId, Id>,
+    /// By creation number of the node; leaves and projections have none.
+    origins: BTreeMap<usize, Origin>,
+    /// Creation number of each node of a class, as of the last rebuild: of equal nodes, the first.
+    numbers: HashMap<ENode, usize>,
+    absent: Id,
+    applications: Vec<Application>,
+    /// Creation numbers of nodes that were rewritten to something that is not worse.
+    superseded: BTreeSet<usize>,
+    no_attrs: Attrs,
+}
+
+impl<'a> Region<'a> {
+    fn new(graph: &'a Graph, registry: &'a Registry, until: Option<ValueId>) -> Self {
+        let facts = Facts {
+            registry,
+            heads: IndexSet::new(),
+            ops: IndexSet::new(),
+            given: BTreeMap::new(),
+            scratch: Constants::default(),
+        };
+        let mut egraph = EGraph::new(facts);
+        let absent = egraph.analysis.leaf(Head::Absent);
+        let absent = egraph.add(absent);
+        let mut region = Self {
+            egraph,
+            graph,
+            values: Vec::new(),
+            class_of: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            numbers: HashMap::new(),
+            absent,
+            applications: Vec::new(),
+            superseded: BTreeSet::new(),
+            no_attrs: Attrs::new(),
+        };
+        // What readers of a value see; differs from its own class only for `until`.
+        let mut seen: BTreeMap<ValueId, Id> = BTreeMap::new();
+        for id in graph.order() {
+            let results = region.add(id, &seen);
+            for (result, class) in (0..).zip(results) {
+                let value = ValueId { node: id, result };
+                let at = region.values.len();
+                region.values.push(value);
+                region.class_of.insert(value, class);
+                let class = region.egraph.find(class);
+                region.egraph[class].data.values.push(at);
+                let read = if Some(value) == until {
+                    let ty = graph.ty(value).clone();
+                    let leaf = region.egraph.analysis.leaf(Head::Value(value, ty));
+                    region.egraph.add(leaf)
+                } else {
+                    class
+                };
+                seen.insert(value, read);
+            }
+        }
+        region.rebuild();
+        region
+    }
+
+    /// Adds a node of the graph; gives the class of each result.
+    fn add(&mut self, id: NodeId, seen: &BTreeMap<ValueId, Id>) -> Vec<Id> {
+        let node = self.graph.node(id);
+        let types: Vec<TensorType> = node.results.iter().map(|value| value.ty.clone()).collect();
+        match &node.kind {
+            Kind::Input => {
+                let value = ValueId { node: id, result: 0 };
+                let leaf = self.egraph.analysis.leaf(Head::Value(value, self.graph.ty(value).clone()));
+                vec![self.egraph.add(leaf)]
+            }
+            Kind::Const(constant) => {
+                let tensor = self.graph.constants.tensor(*constant);
+                let ty = self.graph.ty(ValueId { node: id, result: 0 }).clone();
+                let leaf = if tensor.len() <= SMALL {
+                    self.egraph.analysis.literal(&node.name, tensor, ty)
+                } else {
+                    let given = Constant::given(node.name.clone(), tensor.clone());
+                    self.egraph.analysis.given.entry(*constant).or_insert(given);
+                    self.egraph.analysis.leaf(Head::Const(Pool::Graph, *constant, ty))
+                };
+                vec![self.egraph.add(leaf)]
+            }
+            Kind::Op { op, attrs } => {
+                let children = node
+                    .operands
+                    .iter()
+                    // Operands come before their readers in canonical order.
+                    .map(|operand| operand.and_then(|value| seen.get(&value).copied()).unwrap_or(self.absent))
+                    .collect();
+                let (op, attrs) = (op.clone(), attrs.clone());
+                self.insert(&op, attrs, types, children, Origin::Graph(id))
+            }
+        }
+    }
+
+    /// Adds a node unless an equal one is there; gives the class of each result.
+    fn insert(
+        &mut self,
+        op: &Arc<str>,
+        attrs: Attrs,
+        types: Vec<TensorType>,
+        children: Box<[Id]>,
+        origin: Origin,
+    ) -> Vec<Id> {
+        let count = types.len();
+        let node = self.egraph.analysis.op(op, attrs, types, children);
+        let number = self.egraph.nodes().len();
+        let class = self.egraph.add(node);
+        if self.egraph.nodes().len() > number {
+            self.origins.insert(number, origin);
+        }
+        if count == 1 { vec![class] } else { (0..count).map(|result| self.project(class, result)).collect() }
+    }
+
+    fn project(&mut self, tuple: Id, result: usize) -> Id {
+        let head = self.egraph.analysis.head(Head::Proj(result));
+        self.egraph.add(ENode { op: PROJ, head, children: Box::new([tuple]) })
+    }
+
+    /// Restores the e-graph's invariants and the numbers of the nodes.
+    fn rebuild(&mut self) {
+        self.egraph.rebuild();
+        self.numbers.clear();
+        for (number, node) in self.egraph.nodes().iter().enumerate() {
+            let canonical = node.clone().map_children(|child| self.egraph.find(child));
+            self.numbers.entry(canonical).or_insert(number);
+        }
+    }
+
+    fn enode(&self, number: usize) -> &ENode {
+        &self.egraph.nodes()[number]
+    }
+
+    fn head(&self, number: usize) -> &Head {
+        &self.egraph.analysis.heads[self.enode(number).head]
+    }
+
+    fn class(&self, number: usize) -> Id {
+        self.egraph.find(Id::from(number))
+    }
+
+    /// Numbers of the nodes of a class, ascending.
+    fn forms(&self, class: Id) -> Vec<usize> {
+        let mut numbers: Vec<usize> =
+            self.egraph[class].nodes.iter().filter_map(|node| self.numbers.get(node).copied()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// All matches of a rule; classes that are constant are evaluated, not rewritten.
+    fn search(&self, rule: &Rule, log: &mut Log) -> Vec<Match<Self>> {
+        let Some(step) = rule.steps.first() else { return Vec::new() };
+        let Some(op) = self.egraph.analysis.ops.get_index_of(&step.op).map(|op| op + FIRST_OP) else {
+            return Vec::new();
+        };
+        let mut classes: Vec<Id> = self.egraph.classes_for_op(&op).into_iter().flatten().collect();
+        classes.sort_unstable();
+        let mut found = Vec::new();
+        for class in classes {
+            if !self.egraph[class].data.constants.is_empty() {
+                continue;
+            }
+            for number in self.forms(class) {
+                if self.enode(number).op != op {
+                    continue;
+                }
+                let (full, missed) = matches(self, rule, number);
+                for miss in missed {
+                    let why = explain(self, rule, &miss);
+                    report::near_miss(log, rule, miss.guard, why, self.loc(number), || self.name_of(number));
+                }
+                found.extend(full);
+            }
+        }
+        found
+    }
+
+    /// Name of the graph's value that a node makes, if there is one.
+    fn name_of(&self, number: usize) -> Arc<str> {
+        let class = View::results(self, number).first().copied();
+        let value = class.and_then(|class| self.egraph[class].data.values.first().copied());
+        value.map_or_else(|| self.node_name(number), |at| self.graph.value(self.values[at]).name.clone())
+    }
+}
+
+impl View for Region<'_> {
+    type Value = Id;
+    /// Creation number.
+    type Node = usize;
+
+    fn makers(&self, value: Id, op: &str) -> Vec<usize> {
+        let Some(op) = self.egraph.analysis.ops.get_index_of(op).map(|op| op + FIRST_OP) else {
+            return Vec::new();
+        };
+        let mut forms = self.forms(self.egraph.find(value));
+        forms.retain(|&number| {
+            self.enode(number).op == op
+                && matches!(self.head(number), Head::Op { types, .. } if types.len() == 1)
+        });
+        forms
+    }
+
+    fn results(&self, node: usize) -> Vec<Id> {
+        let class = self.class(node);
+        match self.head(node) {
+            Head::Op { types, .. } if types.len() != 1 => (0..types.len())
+                .filter_map(|result| {
+                    let head = self.egraph.analysis.heads.get_index_of(&Head::Proj(result))?;
+                    let node = ENode { op: PROJ, head, children: Box::new([class]) };
+                    self.egraph.lookup(node).map(|id| self.egraph.find(id))
+                })
+                .collect(),
+            _ => vec![class],
+        }
+    }
+
+    fn operands(&self, node: usize) -> Vec<Option<Id>> {
+        let absent = self.egraph.find(self.absent);
+        let children = self.enode(node).children.iter().map(|&child| self.egraph.find(child));
+        children.map(|child| (child != absent).then_some(child)).collect()
+    }
+
+    fn attrs(&self, node: usize) -> &Attrs {
+        match self.head(node) {
+            Head::Op { attrs, .. } => attrs,
+            _ => &self.no_attrs,
+        }
+    }
+
+    fn fact(&self, value: Id) -> Fact {
+        let data = &self.egraph[self.egraph.find(value)].data;
+        // A value's class has one type: only those of tuples and of absence have another count.
+        Fact { ty: data.types[0].clone(), constant: data.constants.first().cloned() }
+    }
+
+    fn single_use(&self, _: Id) -> bool {
+        // The checker refuses use counts under saturation: classes have readers that no graph has.
+        false
+    }
+
+    fn registry(&self) -> &Registry {
+        self.egraph.analysis.registry
+    }
+}
+
+impl Make for Region<'_> {
+    fn make(
+        &mut self,
+        op: &Arc<str>,
+        attrs: Attrs,
+        operands: Vec<Option<Id>>,
+        types: Vec<TensorType>,
+        hint: Hint,
+    ) -> Vec<Id> {
+        let children = operands.into_iter().map(|operand| operand.unwrap_or(self.absent)).collect();
+        // The application under way is the next to be recorded.
+        let origin = Origin::Rule(self.applications.len(), hint);
+        self.insert(op, attrs, types, children, origin)
+    }
+
+    fn tensor(&mut self, tensor: Arc<Tensor>) -> Id {
+        let literal = self.egraph.analysis.literal("constant", &tensor, tensor.tensor_type());
+        self.egraph.add(literal)
+    }
+
+    fn node_name(&self, node: usize) -> Arc<str> {
+        match self.origins.get(&node) {
+            Some(Origin::Graph(id)) => self.graph.node(*id).name.clone(),
+            Some(Origin::Rule(_, Hint { name: Some(name), .. })) => name.clone(),
+            _ => Arc::default(),
+        }
+    }
+
+    fn loc(&self, node: usize) -> Loc {
+        match self.origins.get(&node) {
+            Some(Origin::Graph(id)) => self.graph.node(*id).loc.clone(),
+            Some(Origin::Rule(_, hint)) => hint.loc.clone(),
+            None => Loc::unknown(),
+        }
+    }
+
+    fn op(&self, node: usize) -> Arc<str> {
+        match self.head(node) {
+            Head::Op { op, .. } => op.clone(),
+            _ => Arc::default(),
+        }
+    }
+}
+
+/// Applies all rules of `sets` and, to see where they lead, of `toward`, until nothing is new or a
+/// limit is reached.
+pub fn saturate(
+    graph: &Graph,
+    registry: &Registry,
+    sets: &[&Ruleset],
+    options: &Options,
+    until: Option<ValueId>,
+    log: &mut Log,
+) -> Classes {
+    let mut region = Region::new(graph, registry, until);
+    let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let mut limit = None;
+    for round in 0.. {
+        if round == options.iterations {
+            limit = Some(Limit::Iterations(options.iterations));
+            break;
+        }
+        log.iterations += 1;
+        let found: Vec<_> = sets
+            .iter()
+            .enumerate()
+            .flat_map(|(set, ruleset)| {
+                ruleset.rules.iter().enumerate().map(move |(at, rule)| ((set, at), rule))
+            })
+            .flat_map(|(key, rule)| region.search(rule, log).into_iter().map(move |m| (key, rule, m)))
+            .collect();
+        let mut changed = false;
+        for (key, rule, found) in found {
+            if region.apply(key, rule, &found, log) {
+                changed = true;
+                *counts.entry(key).or_default() += 1;
+            }
+            if region.egraph.total_size() > options.nodes {
+                limit = Some(Limit::Nodes(options.nodes));
+                break;
+            }
+        }
+        region.rebuild();
+        if !changed || limit.is_some() {
+            break;
+        }
+    }
+    log.nodes = log.nodes.max(region.egraph.total_size());
+    if let Some(limit) = limit {
+        // The first of the busiest: max_by_key takes the last of equals.
+        let busiest = counts.iter().rev().max_by_key(|(_, count)| **count).map(|(key, _)| *key);
+        let busiest = busiest.and_then(|(set, at)| sets.get(set)?.rules.get(at));
+        log.limit(limit, &report::names(sets), busiest.map(|rule| (&rule.name, rule.span)));
+    }
+    region.classes()
+}
+
+impl Region<'_> {
+    /// Applies one match; whether anything is new.
+    fn apply(&mut self, key: (usize, usize), rule: &Rule, found: &Match<Self>, log: &mut Log) -> bool {
+        let Some(&root) = found.nodes.first() else { return false };
+        let before = self.egraph.nodes().len();
+        let new = match build(self, rule, found) {
+            Ok(new) => new,
+            Err(Unbuilt::Quiet) => return false,
+            Err(Unbuilt::Broken(broken)) => {
+                report::broken(log, rule, &broken, self.loc(root), || self.name_of(root));
+                return false;
+            }
+        };
+        self.superseded.extend((!rule.expand).then_some(root));
+        let made = self.egraph.nodes().len() > before;
+        let mut merged = false;
+        for (old, new) in self.results(root).into_iter().zip(new) {
+            merged |= self.egraph.union(old, new);
+        }
+        if made || merged {
+            self.applications.push(Application { rule: key, matched: found.nodes.clone(), made });
+        }
+        made || merged
+    }
+
+    /// The classes as plain data.
+    fn classes(self) -> Classes {
+        let absent = self.egraph.find(self.absent);
+        let mut ids: Vec<Id> = self.egraph.classes().map(|class| class.id).filter(|&id| id != absent).collect();
+        ids.sort_unstable();
+        let position: BTreeMap<Id, usize> = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
+        let child = |id: Id| position.get(&self.egraph.find(id)).copied();
+        let form = |number: usize| {
+            let children = self.enode(number).children.iter().map(|&id| child(id)).collect();
+            let maker = match self.head(number) {
+                Head::Value(value, _) => Maker::Value(*value),
+                Head::Proj(result) => Maker::Result(*result),
+                Head::Op { op, attrs, types } => {
+                    Maker::Op { op: op.clone(), attrs: attrs.clone(), types: types.clone() }
+                }
+                // Classes with such a form are constant or absent.
+                Head::Const(..) | Head::Absent => Maker::Constant,
+            };
+            Form { number, maker, children }
+        };
+        let classes = ids
+            .iter()
+            .map(|&id| {
+                let data = &self.egraph[id].data;
+                Class {
+                    types: data.types.clone(),
+                    // A tuple is no constant, its parts are.
+                    constant: (data.types.len() == 1).then(|| data.constants.first().cloned()).flatten(),
+                    values: data.values.iter().map(|&at| self.values[at]).collect(),
+                    forms: self.forms(id).into_iter().map(form).collect(),
+                }
+            })
+            .collect();
+        let class_of = self.class_of.iter().filter_map(|(&value, &id)| Some((value, child(id)?))).collect();
+        let matched_forms = self
+            .applications
+            .iter()
+            .flat_map(|application| &application.matched)
+            .filter_map(|&number| Some((number, (child(Id::from(number))?, form(number)))))
+            .collect();
+        Classes {
+            classes,
+            class_of,
+            origins: self.origins,
+            applications: self.applications,
+            superseded: self.superseded,
+            matched: matched_forms,
+        }
+    }
+}

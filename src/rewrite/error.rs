@@ -1,0 +1,81 @@
+//! What can be wrong with rules, and with running them.
+
+use thiserror::Error;
+
+use crate::diag::Report;
+use crate::ops::OpError;
+
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum RewriteError {
+    #[error("the {what} `{name}` is defined twice")]
+    Duplicate { what: &'static str, name: String },
+    #[error("{0}")]
+    Op(OpError),
+    #[error("there is no helper `{name}`")]
+    UnknownHelper { name: String, similar: Option<String> },
+    #[error("`{name}` is not bound on the left side")]
+    Unbound { name: String, similar: Option<String> },
+    #[error("{what} takes {expected}, found {found}")]
+    Count { what: String, expected: String, found: usize },
+    #[error("expected {expected}, found {found}")]
+    Kind { expected: String, found: String },
+    #[error("`{name}` is bound but never read")]
+    Unused { name: String },
+    #[error("the pattern says nothing about `{attr}`, which `{op}` always has")]
+    OpenAttr { op: String, attr: String },
+    #[error("{what} belongs to `driver greedy`, not to `driver saturate`")]
+    GreedyOnly { what: &'static str },
+    #[error("ruleset `{name}` is lossy and cannot be saturated: equality is transitive, error is not")]
+    LossySaturated { name: String },
+    #[error("{0}")]
+    Shape(String),
+    #[error("no rule says how {chain} becomes `{layer}`")]
+    NoChain { chain: String, layer: String },
+    #[error("the rules make this value depend on itself")]
+    Circular,
+    #[error("a constant cannot be computed: {0}")]
+    Constant(OpError),
+    #[error("there is no value `{name}` to stop at")]
+    NoUntil { name: String },
+    #[error("{path}: {error}")]
+    Use { path: String, error: String },
+}
+
+impl Report for RewriteError {
+    fn code(&self) -> &'static str {
+        match self {
+            RewriteError::Duplicate { .. } => "Q0501",
+            RewriteError::Op(_) => "Q0502",
+            RewriteError::UnknownHelper { .. } => "Q0503",
+            RewriteError::Unbound { .. } => "Q0504",
+            RewriteError::Count { .. } => "Q0505",
+            RewriteError::Kind { .. } => "Q0506",
+            RewriteError::Unused { .. } => "Q0507",
+            RewriteError::OpenAttr { .. } => "Q0508",
+            RewriteError::GreedyOnly { .. } => "Q0509",
+            RewriteError::LossySaturated { .. } => "Q0510",
+            RewriteError::Shape(_) => "Q0511",
+            RewriteError::NoChain { .. } => "Q0512",
+            RewriteError::Use { .. } => "Q0513",
+            RewriteError::Circular => "Q0523",
+            RewriteError::Constant(_) => "Q0524",
+            RewriteError::NoUntil { .. } => "Q0525",
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            RewriteError::Op(error) => error.hints(),
+            RewriteError::UnknownHelper { similar, .. } | RewriteError::Unbound { similar, .. } => {
+                similar.iter().map(|name| format!("did you mean `{name}`?")).collect()
+            }
+            RewriteError::Unused { name } => vec![format!("write `_{name}` if that is meant")],
+            RewriteError::OpenAttr { attr, .. } => {
+                vec![format!("bind it (`{attr} = v`), give its value, or write `..rest`")]
+            }
+            RewriteError::NoChain { .. } => vec!["write the pattern in its general form".to_owned()],
+            RewriteError::LossySaturated { .. } => vec!["write `driver greedy`".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the engines did, as data.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::diag::{Diagnostic, Diagnostics, Loc, Span};
+
+/// One application of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    pub ruleset: Arc<str>,
+    pub rule: Arc<str>,
+    /// Names of the nodes that matched, outermost first.
+    pub matched: Vec<Arc<str>>,
+    /// Names of the values that the outermost operator made, as they were called in the graph that
+    /// entered the stage (empty for values that a rule made).
+    pub replaced: Vec<Arc<str>>,
+    /// Where the matched nodes come from.
+    pub loc: Loc,
+}
+
+/// A limit that ended a run before nothing was left to do; what was reached until then is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Iterations(usize),
+    Nodes(usize),
+    Applications(usize),
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Limit::Iterations(n) => write!(f, "{n} iterations"),
+            Limit::Nodes(n) => write!(f, "{n} e-nodes"),
+            Limit::Applications(n) => write!(f, "{n} applications"),
+        }
+    }
+}
+
+/// The account of one or more runs.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// The applications that the result rests on, in order.
+    pub applied: Vec<Applied>,
+    /// Rounds of saturation, of all runs.
+    pub iterations: usize,
+    /// Size of the largest e-graph.
+    pub nodes: usize,
+    pub limit: Option<Limit>,
+    /// Notes for the user: limits, rules that would have broken the graph, conditions to report.
+    pub warnings: Diagnostics,
+    warned: BTreeSet<(Arc<str>, String)>,
+}
+
+impl Log {
+    /// Adds a warning about a rule unless it was given before.
+    pub(super) fn warn(&mut self, rule: &Arc<str>, key: impl Into<String>, make: impl FnOnce() -> Diagnostic) {
+        if self.warned.insert((rule.clone(), key.into())) {
+            self.warnings.push(make());
+        }
+    }
+
+    pub(super) fn limit(&mut self, limit: Limit, ruleset: &str, busiest: Option<(&Arc<str>, Span)>) {
+        self.limit = Some(limit);
+        let mut warning = Diagnostic::warning(
+            "Q0520",
+            format!("rules `{ruleset}` stopped at the limit of {limit}; the best form until then is used"),
+        );
+        if let Some((rule, span)) = busiest {
+            warning = warning.at(span, format!("`{rule}` was applied most often"));
+        }
+        self.warnings.push(warning);
+    }
+}

@@ -1,0 +1,120 @@
+//! Rewrite rules: the language's meaning, the checker, and the engines that apply rules.
+//!
+//! Guarantees: both engines match and build by the same code, so they agree on what a rule says;
+//! a value is replaced only by one of the same type; names of outputs, locations and ranges
+//! survive; results depend on nothing but graph, rules and options; a run ends by its limits in
+//! rounds, nodes and applications, never by time.
+
+mod constant;
+mod cost;
+mod egraph;
+mod emit;
+mod error;
+mod expr;
+mod extract;
+mod forms;
+mod greedy;
+mod helpers;
+mod log;
+mod matcher;
+mod report;
+mod rule;
+
+pub use error::RewriteError;
+pub use log::{Applied, Limit, Log};
+pub use rule::{Contract, Driver, Rule, Ruleset};
+
+use crate::diag::{Diagnostics, WithPlaces};
+use crate::ir::{Graph, ValueId};
+use crate::ops::Registry;
+
+/// How rules are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Instead of the sets' own drivers.
+    pub driver: Option<Driver>,
+    /// Limit on the rounds of one saturation.
+    pub iterations: usize,
+    /// Limit on the nodes of one e-graph.
+    pub nodes: usize,
+    /// Limit on the applications of one greedy run.
+    pub applications: usize,
+    /// Make no layer whose result has no calibrated range.
+    pub demand_ranges: bool,
+    /// Name of a value that must stay, and that no pattern looks behind.
+    pub until: Option<&'a str>,
+    /// Rules that only guide the choice: among equal forms, those are taken from which these
+    /// rules reach the cheapest graph, but what they make is not emitted.
+    pub toward: &'a [Ruleset],
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            driver: None,
+            iterations: 64,
+            nodes: 500_000,
+            applications: 100_000,
+            demand_ranges: false,
+            until: None,
+            toward: &[],
+        }
+    }
+}
+
+/// Applies the sets in order; neighbours that are saturated share one run.
+///
+/// # Errors
+/// A lossy set under [`Driver::Saturate`], an unknown `until`, rules that make a value depend on
+/// itself, a constant that cannot be computed.
+pub fn apply(
+    mut graph: Graph,
+    registry: &Registry,
+    sets: &[Ruleset],
+    options: &Options,
+) -> Result<(Graph, Log), Diagnostics> {
+    let mut log = Log::default();
+    let mut until = match options.until {
+        Some(name) => Some(
+            graph
+                .find(name)
+                .ok_or_else(|| WithPlaces::new(RewriteError::NoUntil { name: name.to_owned() }))?,
+        ),
+        None => None,
+    };
+    let driver = |set: &Ruleset| options.driver.unwrap_or(set.driver);
+    for group in sets.chunk_by(|a, b| driver(a) == driver(b)) {
+        match driver(&group[0]) {
+            Driver::Greedy => {
+                let group: Vec<&Ruleset> = group.iter().collect();
+                greedy::run(&mut graph, registry, &group, options, &mut until, &mut log);
+            }
+            Driver::Saturate => saturate(&mut graph, registry, group, options, until, &mut log)?,
+        }
+        // Values may have come to be made by other nodes, but their names stay.
+        until = options.until.and_then(|name| graph.find(name));
+    }
+    Ok((graph, log))
+}
+
+fn saturate(
+    graph: &mut Graph,
+    registry: &Registry,
+    group: &[Ruleset],
+    options: &Options,
+    until: Option<ValueId>,
+    log: &mut Log,
+) -> Result<(), Diagnostics> {
+    if let Some(set) = group.iter().find(|set| set.contract == Contract::Lossy) {
+        return Err(WithPlaces::new(RewriteError::LossySaturated { name: set.name.to_string() }).into());
+    }
+    let sets: Vec<&Ruleset> = group.iter().chain(options.toward).collect();
+    let classes = egraph::saturate(graph, registry, &sets, options, until, log);
+    let outputs = graph.outputs().iter().map(|output| output.value);
+    let roots: Vec<usize> =
+        until.into_iter().chain(outputs).filter_map(|value| classes.class_of.get(&value).copied()).collect();
+    let chosen = classes.choose(graph, registry, options.demand_ranges, &roots);
+    let plan = emit::Plan { classes: &classes, chosen, sets: &sets, guides: group.len(), until };
+    log.applied.extend(plan.emit(graph, registry)?);
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The words for what the engines notice on the way.
+
+use std::sync::Arc;
+
+use super::log::Log;
+use super::matcher::Broken;
+use super::rule::{Rule, Ruleset};
+use crate::diag::{Diagnostic, Loc};
+use crate::tensor::TensorType;
+
+/// The names of sets, for a message.
+pub fn names(sets: &[&Ruleset]) -> String {
+    sets.iter().map(|set| &*set.name).collect::<Vec<_>>().join(", ")
+}
+
+/// A rule whose two sides do not fit together at some node. It is not applied there.
+pub fn broken(log: &mut Log, rule: &Rule, broken: &Broken, loc: Loc, value: impl FnOnce() -> Arc<str>) {
+    let what = match broken {
+        Broken::Op(error) => error.to_string(),
+        Broken::Type { from, to } => {
+            let ty = |ty: &TensorType| format!("{}{}", ty.storage(), ty.shape);
+            format!("it would turn {} into {}", ty(from), ty(to))
+        }
+    };
+    log.warn(&rule.name, what.clone(), || {
+        Diagnostic::warning("Q0521", format!("rule `{}` cannot be applied to `{}`: {what}", rule.name, value()))
+            .at(rule.span, "")
+            .at_loc(&loc, "")
+            .note("a `where` condition should say where the rule holds")
+    });
+}
+
+/// A rule that matched but for a condition that is to be reported.
+pub fn near_miss(
+    log: &mut Log,
+    rule: &Rule,
+    guard: usize,
+    why: Option<String>,
+    loc: Loc,
+    value: impl FnOnce() -> Arc<str>,
+) {
+    let Some(guard) = rule.guards.get(guard) else { return };
+    let value = value();
+    log.warn(&rule.name, &*value, || {
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        Diagnostic::warning("Q0522", format!("rule `{}` does not apply to `{value}`{why}", rule.name))
+            .at(guard.span, "this does not hold")
+            .at_loc(&loc, "")
+    });
+}

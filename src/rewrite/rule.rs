@@ -1,0 +1,152 @@
+//! Rules in the form the engines run: names resolved, every attribute of every operator decided.
+
+use std::sync::Arc;
+
+use super::expr::Expr;
+use crate::diag::Span;
+use crate::ir::Attr;
+
+/// What the two sides of every rule of a set have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Contract {
+    /// The same bits for all inputs.
+    BitExact,
+    /// Equal over the reals.
+    Real,
+    /// An approximation; never in the e-graph, since equality is transitive and error is not.
+    Lossy,
+}
+
+/// How a set is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// All equal forms at once, the cheapest is taken.
+    Saturate,
+    /// Each rule wherever it matches, in file order, until none does.
+    Greedy,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ruleset {
+    pub name: Arc<str>,
+    pub doc: String,
+    pub contract: Contract,
+    pub driver: Driver,
+    pub rules: Vec<Rule>,
+}
+
+/// A variable of one rule, by position in [`Rule::slots`].
+pub type Slot = usize;
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub doc: String,
+    pub span: Span,
+    /// Whether the right side may be worse than the left by the cost order.
+    pub expand: bool,
+    /// Names of the variables; unnamed nested patterns have an empty one.
+    pub slots: Vec<Arc<str>>,
+    /// The left side, outermost operator first; each further one makes a value that an earlier
+    /// one reads.
+    pub steps: Vec<Step>,
+    pub guards: Vec<Guard>,
+    /// Values of the right side that have a name, made when first read.
+    pub shared: Vec<(Slot, Template)>,
+    pub right: Right,
+}
+
+/// One operator of a left side.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub op: Arc<str>,
+    /// Variables of the results: all of the root; the single one of a nested operator.
+    pub results: Vec<Slot>,
+    pub operands: Vec<OperandPattern>,
+    /// Takes the operands that follow the listed ones.
+    pub more: Option<Slot>,
+    /// What every attribute of the operator's schema must be, save those in `rest`.
+    pub attrs: Vec<(Arc<str>, AttrPattern)>,
+    /// Takes the attributes that are not in `attrs`.
+    pub rest: Option<Slot>,
+}
+
+#[derive(Clone, Debug)]
+pub enum OperandPattern {
+    Value(Slot),
+    /// Present or not.
+    Optional(Slot),
+    Absent,
+    /// A constant all of whose elements are this number.
+    Number(f64),
+}
+
+#[derive(Clone, Debug)]
+pub enum AttrPattern {
+    /// Present.
+    Any,
+    Bind(Slot),
+    List(Vec<AttrPattern>),
+    /// `None`: the attribute is absent.
+    Equals(Option<Attr>),
+}
+
+/// A condition of the left side.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    pub condition: Condition,
+    /// Position of the last step that binds something it reads.
+    pub after: usize,
+    pub span: Span,
+    /// Report it where everything else of the left side matched.
+    pub warn: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Condition {
+    Holds(Expr),
+    /// Binds, or quietly fails.
+    Let(Slot, Expr),
+    /// The value is read once; greedy driver only.
+    SingleUse(Slot),
+}
+
+#[derive(Clone, Debug)]
+pub enum Right {
+    /// One value per result of the root.
+    Values(Vec<Template>),
+    /// A node with as many results as the root.
+    Node(OpTemplate),
+}
+
+/// How a value of the right side comes about.
+#[derive(Clone, Debug)]
+pub enum Template {
+    /// A value (or absence) bound on the left, or one of [`Rule::shared`].
+    Slot(Slot),
+    Absent,
+    /// A constant from an expression: a tensor, or a number as an f32 or i64 scalar.
+    Tensor(Expr),
+    Op(OpTemplate),
+}
+
+#[derive(Clone, Debug)]
+pub struct OpTemplate {
+    pub op: Arc<str>,
+    pub operands: Vec<Template>,
+    /// Operands bound by [`Step::more`], after the listed ones.
+    pub more: Option<Slot>,
+    pub attrs: Vec<(Arc<str>, Expr)>,
+    pub rests: Vec<Splat>,
+    pub span: Span,
+}
+
+/// The attributes bound by `..rest`, poured into another operator.
+#[derive(Clone, Debug)]
+pub struct Splat {
+    pub rest: Slot,
+    pub keep: Vec<Arc<str>>,
+    /// Attributes that the new operator lacks: each must have its default, else the rule does not
+    /// apply.
+    pub default: Vec<(Arc<str>, Option<Attr>)>,
+}
