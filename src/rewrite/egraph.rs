@@ -16,7 +16,7 @@ use super::constant::Constant;
 use super::expr::Fact;
 use super::forms::{Application, Class, Classes, Form, Maker, Origin};
 use super::log::{Limit, Log};
-use super::matcher::{Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::Loc;
@@ -63,9 +63,9 @@ impl Language for ENode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Head {
     Absent,
-    /// A value of the graph that no rule looks behind: an input, or the readers' side of a value
-    /// that must stay.
-    Value(ValueId, TensorType),
+    Input(ValueId, TensorType),
+    /// The readers' side of a value that must stay: no rule looks behind it.
+    Behind(ValueId, TensorType),
     Const(Pool, ConstId, TensorType),
     Proj(usize),
     Op { op: Arc<str>, attrs: Attrs, types: Vec<TensorType> },
@@ -82,7 +82,7 @@ impl std::hash::Hash for Head {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         match self {
             Head::Absent => 0.hash(state),
-            Head::Value(value, _) => value.hash(state),
+            Head::Input(value, _) | Head::Behind(value, _) => value.hash(state),
             Head::Const(pool, id, _) => (pool, id).hash(state),
             Head::Proj(result) => result.hash(state),
             Head::Op { op, attrs, .. } => (op, attrs).hash(state),
@@ -109,6 +109,8 @@ struct Data {
     constants: Vec<Constant>,
     /// Whether a node of the class is the constant itself.
     literal: bool,
+    /// See [`Fact`].
+    entry: bool,
     /// The values of the graph that it stands for, as positions in [`Region::values`], ascending.
     values: Vec<usize>,
 }
@@ -123,7 +125,8 @@ impl Analysis<ENode> for Facts<'_> {
         let facts = &egraph.analysis;
         match &facts.heads[node.head] {
             Head::Absent => Data::default(),
-            Head::Value(_, ty) => Data { types: vec![ty.clone()], ..Data::default() },
+            Head::Input(_, ty) => Data { types: vec![ty.clone()], entry: true, ..Data::default() },
+            Head::Behind(_, ty) => Data { types: vec![ty.clone()], ..Data::default() },
             Head::Const(pool, id, ty) => {
                 let constant = match pool {
                     Pool::Graph => facts.given.get(id).cloned(),
@@ -133,7 +136,7 @@ impl Analysis<ENode> for Facts<'_> {
                     }
                 };
                 let constants = constant.into_iter().collect();
-                Data { types: vec![ty.clone()], constants, literal: true, values: Vec::new() }
+                Data { types: vec![ty.clone()], constants, literal: true, ..Data::default() }
             }
             Head::Proj(result) => {
                 let tuple = &egraph[node.children[0]].data;
@@ -155,22 +158,27 @@ impl Analysis<ENode> for Facts<'_> {
                 } else {
                     None
                 };
-                Data { types: types.clone(), constants: constants.unwrap_or_default(), ..Data::default() }
+                let entry = ENTRY.contains(&&**op) && operands.first().is_some_and(|data| data.entry);
+                let constants = constants.unwrap_or_default();
+                Data { types: types.clone(), constants, entry, ..Data::default() }
             }
         }
     }
 
     fn merge(&mut self, a: &mut Data, b: Data) -> DidMerge {
-        let known = (a.constants.is_empty(), b.constants.is_empty());
+        let before = (a.constants.is_empty(), a.entry);
+        let other = (b.constants.is_empty(), b.entry);
         if !b.constants.is_empty() && (a.constants.is_empty() || (b.literal && !a.literal)) {
             a.constants = b.constants;
         }
         a.literal |= b.literal;
+        a.entry |= b.entry;
         a.values.extend(b.values);
         a.values.sort_unstable();
         a.values.dedup();
-        // Only whether the class is constant concerns its readers.
-        DidMerge(known == (true, false), known == (false, true))
+        // Only whether the class is constant, or an input, concerns its readers.
+        let after = (a.constants.is_empty(), a.entry);
+        DidMerge(after != before, after != other)
     }
 
     fn modify(egraph: &mut EGraph<ENode, Self>, id: Id) {
@@ -264,7 +272,7 @@ impl<'a> Region<'a> {
                 region.egraph[class].data.values.push(at);
                 let read = if Some(value) == until {
                     let ty = graph.ty(value).clone();
-                    let leaf = region.egraph.analysis.leaf(Head::Value(value, ty));
+                    let leaf = region.egraph.analysis.leaf(Head::Behind(value, ty));
                     region.egraph.add(leaf)
                 } else {
                     class
@@ -283,7 +291,7 @@ impl<'a> Region<'a> {
         match &node.kind {
             Kind::Input => {
                 let value = ValueId { node: id, result: 0 };
-                let leaf = self.egraph.analysis.leaf(Head::Value(value, self.graph.ty(value).clone()));
+                let leaf = self.egraph.analysis.leaf(Head::Input(value, self.graph.ty(value).clone()));
                 vec![self.egraph.add(leaf)]
             }
             Kind::Const(constant) => {
@@ -447,8 +455,12 @@ impl View for Region<'_> {
 
     fn fact(&self, value: Id) -> Fact {
         let data = &self.egraph[self.egraph.find(value)].data;
-        // A value's class has one type: only those of tuples and of absence have another count.
-        Fact { ty: data.types[0].clone(), constant: data.constants.first().cloned() }
+        Fact {
+            // A value's class has one type: only those of tuples and of absence have another count.
+            ty: data.types[0].clone(),
+            constant: data.constants.first().cloned(),
+            entry: data.entry,
+        }
     }
 
     fn single_use(&self, _: Id) -> bool {
@@ -593,7 +605,7 @@ impl Region<'_> {
         let form = |number: usize| {
             let children = self.enode(number).children.iter().map(|&id| child(id)).collect();
             let maker = match self.head(number) {
-                Head::Value(value, _) => Maker::Value(*value),
+                Head::Input(value, _) | Head::Behind(value, _) => Maker::Value(*value),
                 Head::Proj(result) => Maker::Result(*result),
                 Head::Op { op, attrs, types } => {
                     Maker::Op { op: op.clone(), attrs: attrs.clone(), types: types.clone() }

@@ -16,6 +16,8 @@ use crate::tensor::{Tensor, TensorType};
 pub struct Fact {
     pub ty: TensorType,
     pub constant: Option<Constant>,
+    /// Whether it is an input of the graph, at most cast and transposed.
+    pub entry: bool,
 }
 
 /// The value of an expression.
@@ -49,6 +51,8 @@ pub enum Kind {
     Value,
     /// A tensor; a value of the graph is one where it is constant.
     Tensor,
+    /// A tensor or an absent operand.
+    Optional,
 }
 
 impl Kind {
@@ -65,6 +69,7 @@ impl Kind {
             Kind::Type => "type",
             Kind::Value => "value",
             Kind::Tensor => "constant",
+            Kind::Optional => "constant?",
         }
     }
 }

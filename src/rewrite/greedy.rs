@@ -11,7 +11,7 @@ use super::Options;
 use super::constant::Constant;
 use super::expr::Fact;
 use super::log::{Applied, Limit, Log};
-use super::matcher::{Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::Loc;
@@ -165,6 +165,17 @@ impl Greedy<'_> {
 
     fn key(&self, serial: u64) -> Key {
         self.keys.get(&serial).copied().unwrap_or((serial, true))
+    }
+
+    fn entry(&self, mut value: ValueId) -> bool {
+        loop {
+            let node = self.graph.node(value.node);
+            match (&node.kind, node.operand(0)) {
+                (Kind::Input, _) => return true,
+                (Kind::Op { op, .. }, Some(operand)) if ENTRY.contains(&&**op) => value = operand,
+                _ => return false,
+            }
+        }
     }
 
     fn replace(&mut self, old: ValueId, new: ValueId) {
@@ -364,12 +375,14 @@ impl View for Greedy<'_> {
                     .graph
                     .constant(value)
                     .map(|tensor| Constant::given(self.graph.value(value).name.clone(), tensor.clone())),
+                entry: self.entry(value),
             },
             Val::New(at, result) => {
                 // See `realize`.
                 let pending = &self.pending[at];
                 let result = result as usize;
-                Fact { ty: pending.types[result].clone(), constant: pending.constants.get(result).cloned() }
+                let constant = pending.constants.get(result).cloned();
+                Fact { ty: pending.types[result].clone(), constant, entry: false }
             }
         }
     }

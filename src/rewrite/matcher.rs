@@ -12,6 +12,10 @@ use crate::ir::{Attr, Attrs};
 use crate::ops::{Call, OpError, Registry};
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
+/// Operators that the quantizer of an input takes in: what they make of an input still counts as
+/// it.
+pub const ENTRY: [&str; 2] = ["cast", "transpose"];
+
 /// A graph in which a value may have several makers.
 pub trait View {
     type Value: Copy + Eq;

@@ -5,6 +5,7 @@
 //! survive; results depend on nothing but graph, rules and options; a run ends by its limits in
 //! rounds, nodes and applications, never by time.
 
+mod check;
 mod constant;
 mod cost;
 mod egraph;
@@ -15,12 +16,15 @@ mod extract;
 mod forms;
 mod greedy;
 mod helpers;
+mod load;
 mod log;
 mod matcher;
 mod report;
 mod rule;
 
 pub use error::RewriteError;
+pub use helpers::table as helper_table;
+pub use load::{BUILT_IN, Loaded, built_in, load};
 pub use log::{Applied, Limit, Log};
 pub use rule::{Contract, Driver, Rule, Ruleset};
 
@@ -118,3 +122,5 @@ fn saturate(
     log.applied.extend(plan.emit(graph, registry)?);
     Ok(())
 }
+#[cfg(test)]
+mod tests;

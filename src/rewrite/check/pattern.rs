@@ -1,0 +1,387 @@
+//! Left sides: patterns and conditions.
+
+use std::sync::Arc;
+
+use super::super::error::RewriteError;
+use super::super::expr::{Expr, Kind};
+use super::super::helpers;
+use super::super::rule::{
+    AttrPattern, Condition, Driver, Guard, OperandPattern, Slot, Step, Template,
+};
+use super::Checker;
+use super::scope::{Meaning, Scope};
+use crate::diag::Span;
+use crate::ir::AttrKind;
+use crate::ops::{Default as AttrDefault, Presence, Schema};
+use crate::syntax::rules::ast;
+
+/// What a left side has come to so far.
+#[derive(Default)]
+pub struct Left {
+    pub steps: Vec<Step>,
+    pub guards: Vec<Guard>,
+    pub shared: Vec<(Slot, Template)>,
+}
+
+impl Checker<'_> {
+    /// The outermost pattern and all below it.
+    pub(super) fn pattern(
+        &mut self,
+        pattern: &ast::OpPattern,
+        results: Option<&[ast::Name]>,
+        scope: &mut Scope,
+        left: &mut Left,
+    ) {
+        let Some(schema) = self.schema(&pattern.op) else { return };
+        let count = schema.results.len();
+        let mut slots = Vec::new();
+        match results {
+            Some(names) => {
+                if names.len() != count {
+                    let span = pattern.op.span;
+                    self.count(&format!("`as` of `{}`", pattern.op.text), &results_of(count), names.len(), span);
+                }
+                for name in names {
+                    let slot = self.bind_new(scope, name, Meaning::Value(false), 0);
+                    // Naming results is the only way to say how many there are.
+                    scope.read(slot);
+                    slots.push(slot);
+                }
+                if let Some(alias) = &pattern.alias {
+                    let error = "an outermost operator with `as` has no other name".to_owned();
+                    self.error(RewriteError::Shape(error), alias.span, "");
+                }
+            }
+            None if count != 1 => {
+                let error = format!("`{}` has {count} results: name them with `as`", pattern.op.text);
+                self.error(RewriteError::Shape(error), pattern.op.span, "");
+            }
+            None => {
+                let slot = match &pattern.alias {
+                    Some(alias) => self.bind_new(scope, alias, Meaning::Value(false), 0),
+                    None => scope.hidden(pattern.span, 0),
+                };
+                scope.set_result(slot);
+                slots.push(slot);
+            }
+        }
+        self.step(pattern, schema, slots, scope, left);
+    }
+
+    fn bind_new(&mut self, scope: &mut Scope, name: &ast::Name, meaning: Meaning, step: usize) -> Slot {
+        if scope.find(&name.text).is_some() {
+            let error = RewriteError::Duplicate { what: "name", name: name.text.to_string() };
+            self.error(error, name.span, "");
+        }
+        scope.bind(name.text.clone(), meaning, name.span, step)
+    }
+
+    /// A variable that may occur more than once: all occurrences are the same.
+    fn bind(&mut self, scope: &mut Scope, name: &ast::Name, meaning: Meaning, step: usize) -> Slot {
+        let Some(slot) = scope.find(&name.text) else {
+            return scope.bind(name.text.clone(), meaning, name.span, step);
+        };
+        scope.read(slot);
+        let found = scope.get(slot).map(|variable| (variable.meaning.clone(), variable.span));
+        if let Some((before, span)) = found
+            && before != meaning
+        {
+            let error = RewriteError::Kind { expected: before.words(), found: meaning.words() };
+            self.findings.push(
+                crate::diag::WithPlaces::new(error)
+                    .at(name.span, format!("`{}` is a {} here", name.text, meaning.words()))
+                    .at(span, format!("and a {} here", before.words())),
+            );
+        }
+        slot
+    }
+
+    fn step(
+        &mut self,
+        pattern: &ast::OpPattern,
+        schema: &Schema,
+        results: Vec<Slot>,
+        scope: &mut Scope,
+        left: &mut Left,
+    ) {
+        let at = left.steps.len();
+        left.steps.push(Step {
+            op: pattern.op.text.clone(),
+            results,
+            operands: Vec::new(),
+            more: None,
+            attrs: Vec::new(),
+            rest: None,
+        });
+        let (attrs, rest) = self.attr_patterns(pattern, schema, scope, at);
+        let mut operands = Vec::new();
+        let mut more = None;
+        let mut nested = Vec::new();
+        let variadic = schema.operands.last().is_some_and(|spec| spec.presence == Presence::Variadic);
+        for (position, operand) in pattern.operands.iter().enumerate() {
+            let spec = schema.operands.get(position).or(schema.operands.last().filter(|_| variadic));
+            let Some(spec) = spec else {
+                let (_, most) = schema.arity();
+                let expected = format!("{} operands", most.unwrap_or_default());
+                let what = format!("`{}`", pattern.op.text);
+                self.count(&what, &expected, pattern.operands.len(), pattern.op.span);
+                break;
+            };
+            let required = spec.presence != Presence::Optional;
+            match operand {
+                ast::OperandPattern::Absent(span) if required => self.never(schema, &spec.name, *span),
+                ast::OperandPattern::Absent(_) => operands.push(OperandPattern::Absent),
+                ast::OperandPattern::Rest(name) => {
+                    more = Some(self.bind_new(scope, name, Meaning::More, at));
+                    if position + 1 != pattern.operands.len() || !variadic {
+                        let error = format!("`..{}` stands last, for operands of any number", name.text);
+                        self.error(RewriteError::Shape(error), name.span, "");
+                    }
+                }
+                ast::OperandPattern::Variable { name, kind, optional } => {
+                    if *optional && required {
+                        self.never(schema, &spec.name, name.span);
+                    }
+                    let slot = self.bind(scope, name, Meaning::Value(*optional), at);
+                    operands.push(match optional {
+                        true => OperandPattern::Optional(slot),
+                        false => OperandPattern::Value(slot),
+                    });
+                    if let Some(kind) = kind {
+                        self.kind(kind, slot, at, left);
+                    }
+                }
+                ast::OperandPattern::Number(number) => match number.read::<f64>() {
+                    Some(value) => operands.push(OperandPattern::Number(value)),
+                    None => self.error(RewriteError::Shape("not a number".to_owned()), number.span, ""),
+                },
+                ast::OperandPattern::Op(inner) => {
+                    let Some(inner_schema) = self.schema(&inner.op) else { continue };
+                    if inner_schema.results.len() != 1 {
+                        let error = format!("`{}` has several results, so it can only be outermost", inner.op.text);
+                        self.error(RewriteError::Shape(error), inner.op.span, "");
+                        continue;
+                    }
+                    let slot = match &inner.alias {
+                        Some(alias) => self.bind(scope, alias, Meaning::Value(false), at),
+                        None => scope.hidden(inner.span, at),
+                    };
+                    operands.push(OperandPattern::Value(slot));
+                    nested.push((inner, inner_schema, slot));
+                }
+            }
+        }
+        let (least, _) = schema.arity();
+        if pattern.operands.len() < least && more.is_none() {
+            let what = format!("`{}`", pattern.op.text);
+            self.count(&what, &format!("at least {least} operands"), pattern.operands.len(), pattern.op.span);
+        }
+        if let Some(step) = left.steps.get_mut(at) {
+            *step = Step { operands, more, attrs, rest, ..step.clone() };
+        }
+        for (inner, schema, slot) in nested {
+            self.step(inner, schema, vec![slot], scope, left);
+        }
+    }
+
+    /// An operand that is always there.
+    fn never(&mut self, schema: &Schema, operand: &str, span: Span) {
+        let error = format!("operand `{operand}` of `{}` is always there", schema.name);
+        self.error(RewriteError::Shape(error), span, "");
+    }
+
+    /// `x: quantized` is the condition `is_quantized(x)`.
+    fn kind(&mut self, kind: &ast::Name, slot: Slot, step: usize, left: &mut Left) {
+        let name = format!("is_{}", kind.text);
+        let helper = helpers::ALL.iter().find(|helper| helper.name == name && helper.params == [Kind::Value]);
+        match helper {
+            Some(helper) => left.guards.push(Guard {
+                condition: Condition::Holds(Expr::Call(helper, vec![Expr::Slot(slot)])),
+                after: step,
+                span: kind.span,
+                warn: false,
+            }),
+            None => {
+                let similar = helpers::similar(&name).map(|name| name.trim_start_matches("is_").to_owned());
+                self.error(RewriteError::UnknownHelper { name, similar }, kind.span, "");
+            }
+        }
+    }
+
+    fn attr_patterns(
+        &mut self,
+        pattern: &ast::OpPattern,
+        schema: &Schema,
+        scope: &mut Scope,
+        at: usize,
+    ) -> (Vec<(Arc<str>, AttrPattern)>, Option<Slot>) {
+        let op = &pattern.op.text;
+        let mut attrs: Vec<(Arc<str>, AttrPattern)> = Vec::new();
+        for (name, value) in &pattern.attrs.named {
+            let Some(spec) = schema.attr_spec(&name.text) else {
+                self.unknown_attr(op, schema, name);
+                continue;
+            };
+            if attrs.iter().any(|(other, _)| *other == name.text) {
+                let error = RewriteError::Duplicate { what: "attribute", name: name.text.to_string() };
+                self.error(error, name.span, "");
+            }
+            if let Some(value) = self.attr_pattern(value, spec.kind, scope, at) {
+                attrs.push((name.text.clone(), value));
+            }
+        }
+        if let Some(rest) = &pattern.attrs.rest {
+            let named = attrs.iter().map(|(name, _)| name.clone()).collect();
+            let slot = self.bind_new(scope, rest, Meaning::Rest { op: op.clone(), named }, at);
+            return (attrs, Some(slot));
+        }
+        for spec in &schema.attrs {
+            if attrs.iter().any(|(name, _)| **name == *spec.name) {
+                continue;
+            }
+            let expected = match &spec.default {
+                AttrDefault::Value(value) => Some(value.clone()),
+                AttrDefault::Absent => None,
+                AttrDefault::Required => {
+                    let error = RewriteError::OpenAttr { op: op.to_string(), attr: spec.name.to_string() };
+                    self.error(error, pattern.span, "");
+                    continue;
+                }
+            };
+            attrs.push((spec.name.as_ref().into(), AttrPattern::Equals(expected)));
+        }
+        (attrs, None)
+    }
+
+    fn attr_pattern(
+        &mut self,
+        pattern: &ast::AttrPattern,
+        kind: AttrKind,
+        scope: &mut Scope,
+        at: usize,
+    ) -> Option<AttrPattern> {
+        match pattern {
+            ast::AttrPattern::Any(_) => Some(AttrPattern::Any),
+            ast::AttrPattern::Variable(name) => {
+                Some(AttrPattern::Bind(self.bind(scope, name, Meaning::Data(kind_of(kind)), at)))
+            }
+            ast::AttrPattern::Literal(literal) => {
+                let attr = self.literal(literal, Some(kind_of(kind)))?;
+                if attr.kind() != kind {
+                    self.mismatch(kind_of(kind).name(), kind_of(attr.kind()).name(), literal.span);
+                    return None;
+                }
+                Some(AttrPattern::Equals(Some(attr)))
+            }
+            ast::AttrPattern::List(items, span) => {
+                let entry = match kind {
+                    AttrKind::Ints => AttrKind::Int,
+                    AttrKind::Floats => AttrKind::Float,
+                    _ => {
+                        self.mismatch(kind_of(kind).name(), "list", *span);
+                        return None;
+                    }
+                };
+                let items: Vec<AttrPattern> = items
+                    .iter()
+                    .map(|item| self.attr_pattern(item, entry, scope, at))
+                    .collect::<Option<_>>()?;
+                Some(AttrPattern::List(items))
+            }
+        }
+    }
+
+    pub(super) fn mismatch(&mut self, expected: &str, found: &str, span: Span) {
+        self.error(RewriteError::Kind { expected: expected.to_owned(), found: found.to_owned() }, span, "");
+    }
+
+    pub(super) fn clause(
+        &mut self,
+        clause: &ast::Clause,
+        driver: Driver,
+        warn: bool,
+        scope: &mut Scope,
+        left: &mut Left,
+    ) {
+        match clause {
+            ast::Clause::Condition(expr) => self.condition(expr, driver, warn, scope, left),
+            ast::Clause::Let(name, expr) => {
+                if self.is_operator(expr) {
+                    let template = self.template(expr, scope);
+                    let slot = self.bind_new(scope, name, Meaning::Shared, 0);
+                    left.shared.extend(template.map(|template| (slot, template)));
+                    return;
+                }
+                let typed = self.expr(expr, None, scope);
+                let kind = typed.as_ref().map_or(Kind::Value, |(_, kind)| *kind);
+                let after = typed.as_ref().map_or(0, |(expr, _)| bound_after(expr, scope));
+                let meaning = if kind == Kind::Value { Meaning::Value(false) } else { Meaning::Data(kind) };
+                let slot = self.bind_new(scope, name, meaning, after);
+                if let Some((expr, _)) = typed {
+                    let condition = Condition::Let(slot, expr);
+                    left.guards.push(Guard { condition, after, span: name.span, warn: false });
+                }
+            }
+        }
+    }
+
+    fn condition(
+        &mut self,
+        expr: &ast::Expr,
+        driver: Driver,
+        warn: bool,
+        scope: &mut Scope,
+        left: &mut Left,
+    ) {
+        let span = expr.span;
+        if let ast::ExprKind::Binary(ast::Binary::And, a, b) = &expr.kind {
+            self.condition(a, driver, warn, scope, left);
+            return self.condition(b, driver, warn, scope, left);
+        }
+        if let ast::ExprKind::Call(call) = &expr.kind
+            && &*call.name.text == "single_use"
+        {
+            if driver == Driver::Saturate {
+                self.error(RewriteError::GreedyOnly { what: "`single_use`" }, span, "");
+            }
+            let [ast::Arg::Expr(ast::Expr { kind: ast::ExprKind::Name(name), span: at })] = &*call.args else {
+                return self.count("`single_use`", "1 value", call.args.len(), span);
+            };
+            let Some(slot) = self.slot(name, *at, scope) else { return };
+            let after = scope.get(slot).map_or(0, |variable| variable.step);
+            left.guards.push(Guard { condition: Condition::SingleUse(slot), after, span, warn: false });
+            return;
+        }
+        let Some((expr, kind)) = self.expr(expr, Some(Kind::Bool), scope) else { return };
+        if kind != Kind::Bool {
+            return self.mismatch("a condition", kind.name(), span);
+        }
+        let after = bound_after(&expr, scope);
+        left.guards.push(Guard { condition: Condition::Holds(expr), after, span, warn });
+    }
+}
+
+/// The step after which everything that an expression reads is bound.
+fn bound_after(expr: &Expr, scope: &Scope) -> usize {
+    let mut after = 0;
+    expr.slots(&mut |slot| {
+        after = after.max(scope.get(slot).map_or(0, |variable| variable.step));
+    });
+    after
+}
+
+fn results_of(count: usize) -> String {
+    if count == 1 { "1 result".to_owned() } else { format!("{count} results") }
+}
+
+pub fn kind_of(kind: AttrKind) -> Kind {
+    match kind {
+        AttrKind::Bool => Kind::Bool,
+        AttrKind::Int => Kind::Int,
+        AttrKind::Float => Kind::Float,
+        AttrKind::Str => Kind::Str,
+        AttrKind::DType => Kind::DType,
+        AttrKind::Ints => Kind::Ints,
+        AttrKind::Floats => Kind::Floats,
+    }
+}

@@ -1,0 +1,421 @@
+//! Expressions and right sides.
+
+use std::sync::Arc;
+
+use super::super::error::RewriteError;
+use super::super::expr::{Binary, Expr, Kind};
+use super::super::helpers;
+use super::super::rule::{OpTemplate, Slot, Splat, Template};
+use super::Checker;
+use super::pattern::kind_of;
+use super::scope::{Meaning, Scope};
+use crate::diag::{Span, nearest};
+use crate::ir::Attr;
+use crate::ops::{Default as AttrDefault, OpError, Presence, Schema};
+use crate::syntax::rules::ast;
+
+impl Checker<'_> {
+    /// The variable of that name, which must be bound before.
+    pub(super) fn slot(&mut self, name: &Arc<str>, span: Span, scope: &mut Scope) -> Option<Slot> {
+        let Some(slot) = scope.find(name) else {
+            let similar = nearest(name, scope.known()).map(str::to_owned);
+            self.error(RewriteError::Unbound { name: name.to_string(), similar }, span, "");
+            return None;
+        };
+        scope.read(slot);
+        Some(slot)
+    }
+
+    pub(super) fn literal(&mut self, literal: &ast::Literal, expected: Option<Kind>) -> Option<Attr> {
+        Some(match &literal.value {
+            ast::LiteralValue::Str(text) => Attr::Str(text.clone()),
+            ast::LiteralValue::Bool(value) => Attr::Bool(*value),
+            ast::LiteralValue::DType(value) => Attr::DType(*value),
+            ast::LiteralValue::Number(number) => {
+                let float = expected == Some(Kind::Float) || !number.is_int();
+                let value = match float {
+                    true => number.read::<f32>().map(Attr::Float),
+                    false => number.read::<i64>().map(Attr::Int),
+                };
+                let Some(value) = value else {
+                    let kind = if float { "an f32" } else { "an i64" };
+                    self.error(RewriteError::Shape(format!("`{}` is not {kind}", number.text)), number.span, "");
+                    return None;
+                };
+                value
+            }
+        })
+    }
+
+    /// An expression and its kind. `expected` only decides what a whole number is.
+    pub(super) fn expr(
+        &mut self,
+        expr: &ast::Expr,
+        expected: Option<Kind>,
+        scope: &mut Scope,
+    ) -> Option<(Expr, Kind)> {
+        match &expr.kind {
+            ast::ExprKind::Literal(literal) => {
+                let attr = self.literal(literal, expected)?;
+                let kind = kind_of(attr.kind());
+                Some((Expr::Literal(attr), kind))
+            }
+            ast::ExprKind::Name(name) => {
+                let slot = self.slot(name, expr.span, scope)?;
+                let meaning = &scope.get(slot)?.meaning;
+                let kind = match meaning {
+                    Meaning::Data(kind) => *kind,
+                    Meaning::Value(_) => Kind::Value,
+                    Meaning::More | Meaning::Rest { .. } | Meaning::Shared => {
+                        let words = meaning.words();
+                        self.mismatch("an expression", &words, expr.span);
+                        return None;
+                    }
+                };
+                Some((Expr::Slot(slot), kind))
+            }
+            ast::ExprKind::List(items) => self.list(items, expected, scope),
+            ast::ExprKind::Call(call) => self.call(call, expr.span, scope),
+            ast::ExprKind::Index(list, at) => {
+                let (list_expr, kind) = self.expr(list, None, scope)?;
+                let (at_expr, at_kind) = self.expr(at, None, scope)?;
+                let entry = match kind {
+                    Kind::Ints => Kind::Int,
+                    Kind::Floats => Kind::Float,
+                    _ => {
+                        self.mismatch("a list", kind.name(), list.span);
+                        return None;
+                    }
+                };
+                if at_kind != Kind::Int {
+                    self.mismatch("int", at_kind.name(), at.span);
+                    return None;
+                }
+                Some((Expr::Index(Box::new(list_expr), Box::new(at_expr)), entry))
+            }
+            ast::ExprKind::Unary(ast::Unary::Not, inner) => {
+                let (inner_expr, kind) = self.expr(inner, Some(Kind::Bool), scope)?;
+                if kind != Kind::Bool {
+                    self.mismatch("a condition", kind.name(), inner.span);
+                    return None;
+                }
+                Some((Expr::Not(Box::new(inner_expr)), Kind::Bool))
+            }
+            ast::ExprKind::Unary(ast::Unary::Negate, inner) => {
+                let (inner_expr, kind) = self.expr(inner, expected, scope)?;
+                if !numeric(kind) {
+                    self.mismatch("a number", kind.name(), inner.span);
+                    return None;
+                }
+                Some((Expr::Negate(Box::new(inner_expr)), kind))
+            }
+            ast::ExprKind::Binary(op, a, b) => self.binary(*op, a, b, expected, scope),
+        }
+    }
+
+    fn list(
+        &mut self,
+        items: &[ast::Expr],
+        expected: Option<Kind>,
+        scope: &mut Scope,
+    ) -> Option<(Expr, Kind)> {
+        let entry = if expected == Some(Kind::Floats) { Kind::Float } else { Kind::Int };
+        let typed: Vec<_> = items.iter().map(|item| self.expr(item, Some(entry), scope)).collect();
+        let typed: Vec<(Expr, Kind)> = typed.into_iter().collect::<Option<_>>()?;
+        if let Some(at) = typed.iter().position(|(_, kind)| !numeric(*kind)) {
+            self.mismatch("a number", typed[at].1.name(), items[at].span);
+            return None;
+        }
+        let float = expected == Some(Kind::Floats) || typed.iter().any(|(_, kind)| *kind == Kind::Float);
+        let kind = if float { Kind::Floats } else { Kind::Ints };
+        Some((Expr::List(typed.into_iter().map(|(expr, _)| expr).collect()), kind))
+    }
+
+    fn binary(
+        &mut self,
+        op: ast::Binary,
+        a: &ast::Expr,
+        b: &ast::Expr,
+        expected: Option<Kind>,
+        scope: &mut Scope,
+    ) -> Option<(Expr, Kind)> {
+        use ast::Binary as B;
+        let logic = matches!(op, B::And | B::Or);
+        let inner = match op {
+            B::And | B::Or => Some(Kind::Bool),
+            B::Add | B::Subtract | B::Multiply | B::Divide | B::Remainder => expected,
+            _ => None,
+        };
+        let (x, x_kind) = self.expr(a, inner, scope)?;
+        let (y, y_kind) = self.expr(b, inner, scope)?;
+        let compare = matches!(op, B::Equal | B::NotEqual);
+        for (kind, span) in [(x_kind, a.span), (y_kind, b.span)] {
+            let (fits, words) = match (logic, compare) {
+                (true, _) => (kind == Kind::Bool, "a condition"),
+                (_, true) => (!matches!(kind, Kind::Value | Kind::Tensor), "an attribute or a type"),
+                _ => (numeric(kind), "a number"),
+            };
+            if !fits {
+                self.mismatch(words, kind.name(), span);
+                return None;
+            }
+        }
+        let both_numeric = numeric(x_kind) && numeric(y_kind);
+        if compare && x_kind != y_kind && !both_numeric {
+            self.mismatch(x_kind.name(), y_kind.name(), b.span);
+            return None;
+        }
+        let number = if x_kind == Kind::Float || y_kind == Kind::Float { Kind::Float } else { Kind::Int };
+        let (op, swapped, kind) = match op {
+            B::Or => (Binary::Or, false, Kind::Bool),
+            B::And => (Binary::And, false, Kind::Bool),
+            B::Equal => (Binary::Equal, false, Kind::Bool),
+            B::NotEqual => (Binary::NotEqual, false, Kind::Bool),
+            B::Less => (Binary::Less, false, Kind::Bool),
+            B::LessEqual => (Binary::LessEqual, false, Kind::Bool),
+            B::Greater => (Binary::Less, true, Kind::Bool),
+            B::GreaterEqual => (Binary::LessEqual, true, Kind::Bool),
+            B::Add => (Binary::Add, false, number),
+            B::Subtract => (Binary::Sub, false, number),
+            B::Multiply => (Binary::Mul, false, number),
+            B::Divide => (Binary::Div, false, number),
+            B::Remainder => (Binary::Rem, false, number),
+        };
+        if op == Binary::Rem && number == Kind::Float {
+            self.mismatch("int", "float", a.span.to(b.span));
+            return None;
+        }
+        let (x, y) = if swapped { (y, x) } else { (x, y) };
+        Some((Expr::Binary(op, Box::new(x), Box::new(y)), kind))
+    }
+
+    /// A helper applied.
+    fn call(&mut self, call: &ast::Call, span: Span, scope: &mut Scope) -> Option<(Expr, Kind)> {
+        let name = &*call.name.text;
+        let mut args = Vec::new();
+        for arg in &call.args {
+            match arg {
+                ast::Arg::Expr(expr) => args.push(self.expr(expr, None, scope)),
+                ast::Arg::Absent(span) | ast::Arg::Rest(ast::Name { span, .. }) => {
+                    self.error(RewriteError::Shape(format!("`{name}` takes values")), *span, "");
+                    args.push(None);
+                }
+            }
+        }
+        let candidates = helpers::named(name);
+        if candidates.is_empty() {
+            if name == "single_use" {
+                let error = "`single_use` is a condition of its own".to_owned();
+                self.error(RewriteError::Shape(error), span, "");
+                return None;
+            }
+            let similar = helpers::similar(name).map(str::to_owned);
+            self.error(RewriteError::UnknownHelper { name: name.to_owned(), similar }, call.name.span, "");
+            return None;
+        }
+        let args: Vec<(Expr, Kind)> = args.into_iter().collect::<Option<_>>()?;
+        if call.attrs.is_some() || call.layer {
+            self.error(RewriteError::Shape(format!("`{name}` is a helper, not an operator")), span, "");
+            return None;
+        }
+        let kinds: Vec<Kind> = args.iter().map(|(_, kind)| *kind).collect();
+        let Some(helper) = candidates.iter().find(|helper| helper.takes(&kinds)) else {
+            let known: Vec<String> = candidates.iter().map(|helper| helper.signature()).collect();
+            let found: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            self.mismatch(&known.join(" or "), &format!("`{name}({})`", found.join(", ")), span);
+            return None;
+        };
+        Some((Expr::Call(helper, args.into_iter().map(|(expr, _)| expr).collect()), helper.result))
+    }
+
+    /// Whether an expression of a `let` names an operator: a value of the right side then.
+    pub(super) fn is_operator(&self, expr: &ast::Expr) -> bool {
+        match &expr.kind {
+            ast::ExprKind::Call(call) => {
+                let helper = !helpers::named(&call.name.text).is_empty();
+                call.layer || call.attrs.is_some() || (!helper && self.registry.find(&call.name.text).is_some())
+            }
+            _ => false,
+        }
+    }
+
+    /// A value of the right side.
+    pub(super) fn template(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Template> {
+        match &expr.kind {
+            ast::ExprKind::Name(name) => {
+                let slot = self.slot(name, expr.span, scope)?;
+                let meaning = &scope.get(slot)?.meaning;
+                match meaning {
+                    Meaning::Value(_) | Meaning::Shared => Some(Template::Slot(slot)),
+                    Meaning::Data(Kind::Int | Kind::Float | Kind::Ints | Kind::Floats | Kind::Tensor) => {
+                        Some(Template::Slot(slot))
+                    }
+                    Meaning::Data(_) | Meaning::More | Meaning::Rest { .. } => {
+                        let words = meaning.words();
+                        self.mismatch("a value", &words, expr.span);
+                        None
+                    }
+                }
+            }
+            ast::ExprKind::Call(call) => {
+                let op = self.registry.find(&call.name.text).is_some();
+                if op || call.layer || helpers::named(&call.name.text).is_empty() {
+                    return self.op_template(call, expr.span, scope).map(Template::Op);
+                }
+                self.tensor(expr, scope)
+            }
+            _ => self.tensor(expr, scope),
+        }
+    }
+
+    /// A constant of the right side.
+    fn tensor(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Template> {
+        let (term, kind) = self.expr(expr, None, scope)?;
+        match kind {
+            Kind::Int | Kind::Float | Kind::Ints | Kind::Floats | Kind::Tensor => Some(Template::Tensor(term)),
+            _ => {
+                self.mismatch("a value", kind.name(), expr.span);
+                None
+            }
+        }
+    }
+
+    fn op_template(&mut self, call: &ast::Call, span: Span, scope: &mut Scope) -> Option<OpTemplate> {
+        let schema = self.schema(&call.name)?;
+        if call.layer && !schema.layer {
+            let error = format!("`{}` is not a layer", call.name.text);
+            self.error(RewriteError::Shape(error), call.name.span, "");
+        }
+        let mut operands = Vec::new();
+        let mut more = None;
+        for (position, arg) in call.args.iter().enumerate() {
+            match arg {
+                ast::Arg::Absent(_) => operands.push(Some(Template::Absent)),
+                ast::Arg::Expr(expr) => operands.push(self.template(expr, scope)),
+                ast::Arg::Rest(name) => {
+                    let Some(slot) = self.slot(&name.text, name.span, scope) else { continue };
+                    if scope.get(slot).is_some_and(|variable| variable.meaning != Meaning::More) {
+                        self.mismatch("a rest of operands", "another variable", name.span);
+                    }
+                    if position + 1 != call.args.len() {
+                        let error = format!("`..{}` stands last", name.text);
+                        self.error(RewriteError::Shape(error), name.span, "");
+                    }
+                    more = Some(slot);
+                }
+            }
+        }
+        self.arity(call, schema, &operands, more.is_some());
+        let (attrs, rests) = self.attr_templates(call, schema, span, scope)?;
+        let operands = operands.into_iter().collect::<Option<_>>()?;
+        Some(OpTemplate { op: call.name.text.clone(), operands, more, attrs, rests, span })
+    }
+
+    fn arity(&mut self, call: &ast::Call, schema: &Schema, operands: &[Option<Template>], more: bool) {
+        let what = format!("`{}`", call.name.text);
+        let (least, most) = schema.arity();
+        if most.is_some_and(|most| operands.len() > most) {
+            let expected = format!("at most {} operands", most.unwrap_or_default());
+            return self.count(&what, &expected, operands.len(), call.name.span);
+        }
+        let given = |position: usize| !matches!(operands.get(position), None | Some(Some(Template::Absent)));
+        let missing = schema
+            .operands
+            .iter()
+            .enumerate()
+            .any(|(position, spec)| spec.presence != Presence::Optional && !given(position));
+        if missing && !more {
+            self.count(&what, &format!("at least {least} operands"), operands.len(), call.name.span);
+        }
+    }
+
+    fn attr_templates(
+        &mut self,
+        call: &ast::Call,
+        schema: &Schema,
+        span: Span,
+        scope: &mut Scope,
+    ) -> Option<(Vec<(Arc<str>, Expr)>, Vec<Splat>)> {
+        let op = &call.name.text;
+        let none = ast::AttrArgs::default();
+        let given = call.attrs.as_ref().unwrap_or(&none);
+        let mut attrs: Vec<(Arc<str>, Expr)> = Vec::new();
+        let mut complete = true;
+        for (name, expr) in &given.named {
+            let Some(spec) = schema.attr_spec(&name.text) else {
+                self.unknown_attr(op, schema, name);
+                complete = false;
+                continue;
+            };
+            if attrs.iter().any(|(other, _)| *other == name.text) {
+                let error = RewriteError::Duplicate { what: "attribute", name: name.text.to_string() };
+                self.error(error, name.span, "");
+            }
+            let expected = kind_of(spec.kind);
+            let Some((term, kind)) = self.expr(expr, Some(expected), scope) else {
+                complete = false;
+                continue;
+            };
+            if kind != expected && !(kind == Kind::Int && expected == Kind::Float) {
+                self.mismatch(expected.name(), kind.name(), expr.span);
+                complete = false;
+            }
+            attrs.push((name.text.clone(), term));
+        }
+        let rests: Vec<Splat> = match &given.rest {
+            Some(rest) => vec![self.splat(rest, op, schema, &attrs, scope)?],
+            None => Vec::new(),
+        };
+        for spec in schema.attrs.iter().filter(|spec| spec.default == AttrDefault::Required) {
+            let has = attrs.iter().any(|(name, _)| **name == *spec.name)
+                || rests.iter().any(|splat| splat.keep.iter().any(|name| **name == *spec.name));
+            if !has && complete {
+                let error = OpError::MissingAttr { op: op.to_string(), attr: spec.name.to_string() };
+                self.error(RewriteError::Op(error), span, "");
+            }
+        }
+        complete.then_some((attrs, rests))
+    }
+
+    fn splat(
+        &mut self,
+        rest: &ast::Name,
+        op: &str,
+        schema: &Schema,
+        given: &[(Arc<str>, Expr)],
+        scope: &mut Scope,
+    ) -> Option<Splat> {
+        let slot = self.slot(&rest.text, rest.span, scope)?;
+        let Meaning::Rest { op: source, named } = scope.get(slot)?.meaning.clone() else {
+            self.mismatch("a rest of attributes", "another variable", rest.span);
+            return None;
+        };
+        let source_schema = &self.registry.find(&source)?.schema;
+        let mut splat = Splat { rest: slot, keep: Vec::new(), default: Vec::new() };
+        for spec in source_schema.attrs.iter().filter(|spec| named.iter().all(|name| **name != *spec.name)) {
+            let name: Arc<str> = spec.name.as_ref().into();
+            match schema.attr_spec(&spec.name) {
+                _ if given.iter().any(|(other, _)| *other == name) => {}
+                Some(target) if target.kind == spec.kind => splat.keep.push(name),
+                Some(target) => {
+                    self.mismatch(target.kind.name(), spec.kind.name(), rest.span);
+                    return None;
+                }
+                None => match &spec.default {
+                    AttrDefault::Value(value) => splat.default.push((name, Some(value.clone()))),
+                    AttrDefault::Absent => splat.default.push((name, None)),
+                    AttrDefault::Required => {
+                        let error = format!("`{op}` has no attribute `{name}` for the one of `{source}`");
+                        self.error(RewriteError::Shape(error), rest.span, "");
+                        return None;
+                    }
+                },
+            }
+        }
+        Some(splat)
+    }
+}
+
+fn numeric(kind: Kind) -> bool {
+    matches!(kind, Kind::Int | Kind::Float)
+}

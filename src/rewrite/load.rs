@@ -1,0 +1,175 @@
+//! Rule files, the built-in ones and users', through one reader.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use super::check::check;
+use super::error::RewriteError;
+use super::rule::Ruleset;
+use crate::diag::{Diagnostics, Sources, Span, WithPlaces};
+use crate::ops::Registry;
+use crate::syntax::rules::{self, ast};
+
+/// The rule files that come with the program, by name.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("cleanup", include_str!("../../passes/cleanup.qrules")),
+    ("constants", include_str!("../../passes/constants.qrules")),
+    ("fold_batchnorm", include_str!("../../passes/fold_batchnorm.qrules")),
+    ("fuse", include_str!("../../passes/fuse.qrules")),
+    ("linear", include_str!("../../passes/linear.qrules")),
+    ("pairs", include_str!("../../passes/pairs.qrules")),
+    ("pooling", include_str!("../../passes/pooling.qrules")),
+];
+
+/// Files that use each other are at most so deep.
+const DEEPEST: usize = 64;
+
+/// What a rule file came to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Those of the files it uses come first.
+    pub sets: Vec<Ruleset>,
+    pub warnings: Diagnostics,
+}
+
+/// Reads and checks the rule file `name` with the given text. Files that it uses are read by
+/// `read`, which gets their path relative to where `name` is relative to.
+///
+/// # Errors
+/// Everything that is wrong in any of the files.
+pub fn load(
+    sources: &mut Sources,
+    registry: &Registry,
+    name: &str,
+    text: &str,
+    read: &mut dyn FnMut(&Path) -> Result<String, String>,
+) -> Result<Loaded, Diagnostics> {
+    let fusions = match BUILT_IN.iter().find(|(name, _)| *name == "fuse") {
+        // Only the chain form needs them.
+        Some((_, fuse)) if text.contains("chain") || text.contains("use") => {
+            Loader::new(sources, registry, &[], &mut no_files).run("fuse", fuse)?.sets
+        }
+        _ => Vec::new(),
+    };
+    Loader::new(sources, registry, &fusions, read).run(name, text)
+}
+
+/// A built-in rule file; `None` if there is none of that name.
+///
+/// # Errors
+/// A built-in file that does not fit the registry (a registry without the built-in operators).
+pub fn built_in(
+    sources: &mut Sources,
+    registry: &Registry,
+    name: &str,
+) -> Option<Result<Vec<Ruleset>, Diagnostics>> {
+    let (_, text) = BUILT_IN.iter().find(|(other, _)| *other == name)?;
+    let name = format!("passes/{name}.qrules");
+    let loaded = Loader::new(sources, registry, &[], &mut no_files).run(&name, text);
+    Some(loaded.map(|loaded| loaded.sets))
+}
+
+fn no_files(_: &Path) -> Result<String, String> {
+    Err("built-in rule files use no others".to_owned())
+}
+
+struct Loader<'a> {
+    sources: &'a mut Sources,
+    registry: &'a Registry,
+    fusions: &'a [Ruleset],
+    read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
+    seen: BTreeSet<PathBuf>,
+    sets: Vec<Ruleset>,
+    findings: Diagnostics,
+}
+
+impl<'a> Loader<'a> {
+    fn new(
+        sources: &'a mut Sources,
+        registry: &'a Registry,
+        fusions: &'a [Ruleset],
+        read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
+    ) -> Self {
+        let (seen, sets, findings) = (BTreeSet::new(), Vec::new(), Diagnostics::default());
+        Self { sources, registry, fusions, read, seen, sets, findings }
+    }
+
+    fn run(mut self, name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+        self.file(&plain(Path::new(name)), text, 0);
+        let warnings = self.findings.into_result()?;
+        Ok(Loaded { sets: self.sets, warnings })
+    }
+
+    fn file(&mut self, path: &Path, text: &str, depth: usize) {
+        self.seen.insert(path.to_owned());
+        let shown = path.display().to_string();
+        let Some(source) = self.sources.add(shown.clone(), text) else {
+            let error = "the file is too large".to_owned();
+            return self.findings.push(WithPlaces::new(RewriteError::Use { path: shown, error }));
+        };
+        let file = match rules::parse(text, source) {
+            Ok(file) => file,
+            Err(errors) => return self.findings.extend(errors),
+        };
+        for item in &file.items {
+            if let ast::Item::Use(other) = item {
+                self.uses(path, other, depth);
+            }
+        }
+        let (sets, findings) = check(&file, self.registry, self.fusions);
+        self.findings.extend(findings);
+        let names: BTreeMap<_, Span> = file
+            .items
+            .iter()
+            .filter_map(|item| match item {
+                ast::Item::Ruleset(set) => Some((set.name.text.clone(), set.name.span)),
+                ast::Item::Use(_) => None,
+            })
+            .collect();
+        for set in sets {
+            if self.sets.iter().any(|other| other.name == set.name) {
+                let error = RewriteError::Duplicate { what: "ruleset", name: set.name.to_string() };
+                let mut error = WithPlaces::new(error);
+                if let Some(span) = names.get(&set.name) {
+                    error = error.at(*span, "");
+                }
+                self.findings.push(error);
+            }
+            self.sets.push(set);
+        }
+    }
+
+    /// Reads a used file, unless it was read before.
+    fn uses(&mut self, from: &Path, name: &ast::Name, depth: usize) {
+        let path = plain(&from.parent().unwrap_or(Path::new("")).join(&*name.text));
+        if self.seen.contains(&path) {
+            return;
+        }
+        let text = match depth {
+            DEEPEST => Err(format!("files use each other more than {DEEPEST} deep")),
+            _ => (self.read)(&path),
+        };
+        match text {
+            Ok(text) => self.file(&path, &text, depth + 1),
+            Err(error) => {
+                let error = RewriteError::Use { path: path.display().to_string(), error };
+                self.findings.push(WithPlaces::new(error).at(name.span, ""));
+            }
+        }
+    }
+}
+
+/// The path without `.` and, as far as that can be seen, without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
