@@ -1,0 +1,1 @@
+//! The language: what the checker finds, what matches.
