@@ -43,6 +43,7 @@ impl Plan<'_> {
             reused: BTreeSet::new(),
             keys: BTreeMap::new(),
             new: Vec::new(),
+            constants: Vec::new(),
             hints: Vec::new(),
             emitted: BTreeSet::new(),
         };
@@ -94,6 +95,8 @@ struct Emitter<'a> {
     keys: BTreeMap<NodeId, Key>,
     /// New values that stand for values of the graph, with the name they are to have.
     new: Vec<(ValueId, Arc<str>)>,
+    /// New constants, with the name they have if it is free in the end.
+    constants: Vec<(ValueId, Arc<str>)>,
     /// Names of new nodes.
     hints: Vec<(NodeId, Arc<str>)>,
     /// Numbers of the emitted forms.
@@ -202,8 +205,9 @@ impl Emitter<'_> {
             .map_err(|error| WithPlaces::new(RewriteError::Constant(error)).at_loc(&self.loc(class), ""))?;
         let value = self.graph.add_const(constant.name(), (*tensor).clone(), self.loc(class));
         self.keys.insert(value.node, key);
-        if !class.values.is_empty() {
-            self.new.push((value, self.name(class)));
+        match class.values.is_empty() {
+            true => self.constants.push((value, constant.name().clone())),
+            false => self.new.push((value, self.name(class))),
         }
         Ok(value)
     }
@@ -375,12 +379,17 @@ impl Emitter<'_> {
 
     /// Drops what is no longer read, then gives names and places.
     fn tidy(self) {
-        let Self { graph, keys, new, hints, .. } = self;
+        let Self { graph, keys, new, constants, hints, .. } = self;
         graph.remove_dead();
         let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
         for (value, name) in new {
             // A class may be emitted twice; the first is called as the value of the graph.
             if graph.contains(value.node) && named.insert(name.clone()) {
+                graph.take_name(value, &name);
+            }
+        }
+        for (value, name) in constants {
+            if graph.contains(value.node) && graph.find(&name).is_none() {
                 graph.take_name(value, &name);
             }
         }

@@ -47,13 +47,20 @@ pub fn run(
         uses,
         keys: BTreeMap::new(),
         pending: Vec::new(),
+        constants: Vec::new(),
         applications: 0,
         no_attrs: Attrs::new(),
     };
     while greedy.pass(sets, log) {}
     *until = greedy.until;
-    let Greedy { graph, keys, .. } = greedy;
+    let Greedy { graph, keys, constants, .. } = greedy;
     graph.remove_dead();
+    for (value, serial, name) in constants {
+        let there = graph.contains(value.node) && graph.node(value.node).serial == serial;
+        if there && graph.find(&name).is_none() {
+            graph.take_name(value, &name);
+        }
+    }
     let own: BTreeMap<NodeId, Key> = graph
         .order()
         .into_iter()
@@ -95,6 +102,9 @@ struct Greedy<'a> {
     /// Of new nodes, by their creation number.
     keys: BTreeMap<u64, Key>,
     pending: Vec<Pending>,
+    /// New constants with the creation number of their node, and the name they have if it is free
+    /// in the end.
+    constants: Vec<(ValueId, u64, Arc<str>)>,
     applications: usize,
     no_attrs: Attrs,
 }
@@ -293,7 +303,9 @@ impl Greedy<'_> {
         let tensor = constant.and_then(|c| Some((c.name().clone(), c.tensor(self.registry).ok()?)));
         if let Some((name, tensor)) = tensor {
             let value = self.graph.add_const(&name, (*tensor).clone(), pending.hint.loc.clone());
-            self.keys.insert(self.graph.node(value.node).serial, (made.key.0, false));
+            let serial = self.graph.node(value.node).serial;
+            self.keys.insert(serial, (made.key.0, false));
+            self.constants.push((value, serial, name));
             made.values.insert((at, result), value);
             return value;
         }

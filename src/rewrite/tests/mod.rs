@@ -118,8 +118,12 @@ fn outputs(graph: &Graph) -> Vec<Tensor> {
         .map(|input| {
             let value = graph.value(input);
             let sizes: Vec<usize> = value.ty.shape.iter().map(|dim| dim.fixed().unwrap_or(2)).collect();
-            let elements = (0..sizes.iter().product()).map(|_| noise.next() * 4.0).collect::<Vec<f32>>();
-            (value.name.to_string(), Tensor::new(&sizes, elements).expect("sizes fit"))
+            let floats: Vec<f32> = (0..sizes.iter().product()).map(|_| noise.next() * 4.0).collect();
+            let tensor = match value.ty.storage() {
+                DType::I32 => Tensor::new(&sizes, floats.iter().map(|v| *v as i32).collect()),
+                _ => Tensor::new(&sizes, floats),
+            };
+            (value.name.to_string(), tensor.expect("sizes fit"))
         })
         .collect();
     plan.run(&feeds, &mut |_, _| {}).expect("runs")
