@@ -27,7 +27,6 @@ pub use input_quantizer::{InputParameters, input_parameters};
 
 use super::{Call, OpError, Operator};
 use crate::ir::Attrs;
-use crate::tensor::DType;
 use op_type::{Activation, Pool};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
@@ -52,11 +51,7 @@ enum Form {
 impl Form {
     /// By the storage of the first operand.
     fn of(call: &Call) -> Result<Self, OpError> {
-        match call.ty(0)?.storage() {
-            DType::F32 | DType::F64 => Ok(Form::Float),
-            DType::I8 | DType::U8 => Ok(Form::Integer),
-            other => Err(call.unsupported(format!("a first operand stored as {other}"))),
-        }
+        Ok(if call.ty(0)?.storage().is_float() { Form::Float } else { Form::Integer })
     }
 }
 
