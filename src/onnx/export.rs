@@ -17,8 +17,8 @@ use super::{OnnxError, attr, emit, tensor};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, Node, ValueId};
 use crate::ops::{
-    BRAINCHIP, Bound, Call, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError,
-    Registry,
+    BRAINCHIP, Bound, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
+    lower_node,
 };
 use crate::tensor::{Dim, Tensor, TensorType};
 
@@ -92,24 +92,13 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
     let mut diagnostics = Diagnostics::default();
     for id in graph.order() {
         let node = graph.node(id);
-        let Kind::Op { op, attrs } = &node.kind else { continue };
+        if node.op().is_none() {
+            continue;
+        }
         let mut make = || -> Result<(), OpError> {
-            let schema = &registry.get(op)?.schema;
-            let operand_types: Vec<Option<TensorType>> =
-                node.operands.iter().map(|value| value.map(|value| graph.ty(value).clone())).collect();
-            let operand_names: Vec<String> = node
-                .operands
-                .iter()
-                .map(|value| value.map(|value| graph.value(value).name.to_string()).unwrap_or_default())
-                .collect();
-            let constants: Vec<Option<&Tensor>> =
-                node.operands.iter().map(|value| graph.constant((*value)?).map(|tensor| &**tensor)).collect();
-            let result_names: Vec<String> = node.results.iter().map(|value| value.name.to_string()).collect();
-            let result_types: Vec<TensorType> = node.results.iter().map(|value| value.ty.clone()).collect();
             let name = lowered.node_names.fresh(&node.name);
-            let call = Call { schema, attrs, operands: &operand_types };
-            let mut cx = LowerCx::new(call, &name, &operand_names, &result_names, &result_types, &constants);
-            let mut nodes = match registry.get(op)?.operator.lower(&mut cx)? {
+            let (form, initializers) = lower_node(graph, registry, id, &name)?;
+            let mut nodes = match form {
                 Lowered::Nodes(nodes) => nodes,
                 Lowered::Layer { node, bound, function } => {
                     let known = lowered.functions.entry(node.op_type.clone()).or_insert((bound, function));
@@ -117,7 +106,6 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
                     vec![node]
                 }
             };
-            let initializers = cx.into_initializers();
             let mut named = false;
             for node in &mut nodes {
                 if node.name != name || named {

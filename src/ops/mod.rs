@@ -37,7 +37,7 @@ pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use onnx_form::{
     BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr, OnnxFunction,
-    OnnxNode, RefAttr, dtype_to_onnx, onnx_to_dtype,
+    OnnxNode, RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
 };
 pub use operator::{
     Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer,

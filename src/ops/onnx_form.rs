@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Builder, Call, OpError, call};
-use crate::ir::{Attrs, ValueId};
+use super::{Builder, Call, OpError, Registry, call};
+use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::tensor::{DType, Dim, Tensor, TensorType};
 
 /// Domain of the hardware layers.
@@ -162,6 +162,36 @@ impl<'a> LowerCx<'a> {
             attrs: BTreeMap::new(),
         }
     }
+}
+
+/// The ONNX form of one operator node of a graph, with the initializers that it adds. `name` is what
+/// the node is called in the file.
+pub fn lower_node(
+    graph: &Graph,
+    registry: &Registry,
+    id: NodeId,
+    name: &str,
+) -> Result<(Lowered, Vec<(String, Tensor)>), OpError> {
+    let node = graph.node(id);
+    let Kind::Op { op, attrs } = &node.kind else {
+        return Err(OpError::UnknownOp { op: node.name.to_string(), similar: None });
+    };
+    let entry = registry.get(op)?;
+    let operands = &node.operands;
+    let operand_types: Vec<Option<TensorType>> =
+        operands.iter().map(|value| value.map(|value| graph.ty(value).clone())).collect();
+    let operand_names: Vec<String> = operands
+        .iter()
+        .map(|value| value.map(|value| graph.value(value).name.to_string()).unwrap_or_default())
+        .collect();
+    let constants: Vec<Option<&Tensor>> =
+        operands.iter().map(|value| graph.constant((*value)?).map(|tensor| &**tensor)).collect();
+    let result_names: Vec<String> = node.results.iter().map(|value| value.name.to_string()).collect();
+    let result_types: Vec<TensorType> = node.results.iter().map(|value| value.ty.clone()).collect();
+    let call = Call { schema: &entry.schema, attrs, operands: &operand_types };
+    let mut cx = LowerCx::new(call, name, &operand_names, &result_names, &result_types, &constants);
+    let lowered = entry.operator.lower(&mut cx)?;
+    Ok((lowered, cx.into_initializers()))
 }
 
 /// How an ONNX operator is read.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::QuantError;
+use super::report::{LayerNote, QuantizeReport, StayNote};
 use crate::diag::{Diagnostics, Loc, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId};
-use crate::ops::layer::{dequantizer_scale, expand, input_parameters};
+use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
-    Builder, Call, DeviceLayer, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry,
+    Builder, Call, DeviceLayer, LayerCall, LayerOperand, Lowered, OpError, Quantize, QuantizedLayer,
+    Registry, lower_node,
 };
 use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
 
@@ -23,31 +25,13 @@ pub struct AkidaOptions {
     pub until: Option<String>,
 }
 
+impl Default for AkidaOptions {
+    fn default() -> Self {
+        Self { input_dtype: DType::U8, last_output_8_bits: false, until: None }
+    }
+}
+
 /// What became of the network.
-#[derive(Clone, Debug, Default)]
-pub struct QuantizeReport {
-    pub layers: Vec<LayerNote>,
-    pub stays: Vec<StayNote>,
-}
-
-/// One device layer and the nodes that it stands for.
-#[derive(Clone, Debug)]
-pub struct LayerNote {
-    pub node: String,
-    pub op: String,
-    pub value: String,
-    pub loc: Loc,
-}
-
-/// One operator that stays float.
-#[derive(Clone, Debug)]
-pub struct StayNote {
-    pub node: String,
-    pub op: String,
-    pub reason: String,
-    pub loc: Loc,
-}
-
 /// Quantizes every layer that hangs on the input through layers alone; the rest stays float
 /// behind one `Dequantizer`.
 ///
@@ -89,11 +73,12 @@ pub fn quantize_akida(
         }
         match parameters(graph, registry, options, &entry, &plan) {
             Ok(parameters) => {
-                let report = plan.report(graph, registry, &refused);
+                let stays = plan.stays(graph, registry, &refused);
                 let quantized = assemble(graph, registry, &entry, &plan, parameters).map_err(|error| {
                     WithPlaces { error: QuantError::Op(error.error), places: error.places }
                 })?;
-                return Ok((quantized, report));
+                let layers = layer_notes(&quantized, registry).map_err(fail)?;
+                return Ok((quantized, QuantizeReport { layers, stays }));
             }
             // A layer whose parameters do not exist stays float, and with it what hangs on it
             // alone: each round refuses one layer more, so the rounds end.
@@ -103,6 +88,24 @@ pub fn quantize_akida(
             Err(Refusal::Input(error)) => return Err(fail(error)),
         }
     }
+}
+
+fn layer_notes(graph: &Graph, registry: &Registry) -> Result<Vec<LayerNote>, QuantError> {
+    let mut notes = Vec::new();
+    for id in graph.order() {
+        let node = graph.node(id);
+        let op = node.op().unwrap_or_default();
+        if registry.find(op).is_some_and(|entry| entry.schema.layer) {
+            if let (Lowered::Layer { node: onnx, .. }, _) = lower_node(graph, registry, id, &node.name)? {
+                notes.push(LayerNote {
+                    node: node.name.to_string(),
+                    op_type: onnx.op_type,
+                    loc: node.loc.clone(),
+                });
+            }
+        }
+    }
+    Ok(notes)
 }
 
 /// The head of the graph that the `InputQuantizer` takes over.
@@ -205,24 +208,6 @@ impl Selection {
         readers.filter(|id| self.is_layer.contains(id)).map(|id| graph.node(id))
     }
 
-    fn report(
-        &self,
-        graph: &Graph,
-        registry: &Registry,
-        refused: &BTreeMap<NodeId, String>,
-    ) -> QuantizeReport {
-        let layers = self.layers.iter().map(|&id| {
-            let node = graph.node(id);
-            LayerNote {
-                node: node.name.to_string(),
-                op: node.op().unwrap_or_default().to_owned(),
-                value: node.results[0].name.to_string(),
-                loc: node.loc.clone(),
-            }
-        });
-        QuantizeReport { layers: layers.collect(), stays: self.stays(graph, registry, refused) }
-    }
-
     fn stays(&self, graph: &Graph, registry: &Registry, refused: &BTreeMap<NodeId, String>) -> Vec<StayNote> {
         self.float
             .iter()
@@ -258,7 +243,7 @@ enum Refusal {
 
 /// The integer form of the input and of every layer.
 struct Parameters {
-    input: crate::ops::layer::InputParameters,
+    input: InputParameters,
     layers: BTreeMap<NodeId, QuantizedLayer>,
 }
 

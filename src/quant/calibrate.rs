@@ -20,6 +20,12 @@ pub struct CalibrateOptions {
     pub num_samples: Option<usize>,
 }
 
+impl Default for CalibrateOptions {
+    fn default() -> Self {
+        Self { per_tensor: false, batch_size: 1, num_samples: None }
+    }
+}
+
 /// Runs the samples and gives every float value of rank 1 and more the extremes it takes on; NaN
 /// is passed over. Returns warnings; `progress` is told the number of samples done.
 ///

@@ -6,12 +6,16 @@
 
 mod akida;
 mod calibrate;
+mod check;
 mod error;
 mod ranges;
+mod report;
 mod samples;
 
-pub use akida::{AkidaOptions, LayerNote, QuantizeReport, StayNote, quantize_akida};
+pub use akida::{AkidaOptions, quantize_akida};
 pub use calibrate::{CalibrateOptions, calibrate};
+pub use check::{LayerBounds, bounds_table, check_layers};
 pub use error::QuantError;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
+pub use report::{LayerNote, QuantizeReport, StayNote};
 pub use samples::{RandomSamples, SampleFiles, Samples};

@@ -16,10 +16,14 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("constants", include_str!("../../passes/constants.qrules")),
     ("fold_batchnorm", include_str!("../../passes/fold_batchnorm.qrules")),
     ("fuse", include_str!("../../passes/fuse.qrules")),
+    ("fuse_more", include_str!("../../passes/fuse_more.qrules")),
     ("linear", include_str!("../../passes/linear.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),
 ];
+
+/// The built-in rule files that make layers.
+const FUSIONS: &[&str] = &["fuse", "fuse_more"];
 
 /// Files that use each other are at most so deep.
 const DEEPEST: usize = 64;
@@ -44,13 +48,13 @@ pub fn load(
     text: &str,
     read: &mut dyn FnMut(&Path) -> Result<String, String>,
 ) -> Result<Loaded, Diagnostics> {
-    let fusions = match BUILT_IN.iter().find(|(name, _)| *name == "fuse") {
-        // Only the chain form needs them.
-        Some((_, fuse)) if text.contains("chain") || text.contains("use") => {
-            Loader::new(sources, registry, &[], &mut no_files).run("fuse", fuse)?.sets
+    let mut fusions = Vec::new();
+    // Only the chain form needs them.
+    if text.contains("chain") || text.contains("use") {
+        for (name, text) in BUILT_IN.iter().filter(|(name, _)| FUSIONS.contains(name)) {
+            fusions.extend(Loader::new(sources, registry, &[], &mut no_files).run(name, text)?.sets);
         }
-        _ => Vec::new(),
-    };
+    }
     Loader::new(sources, registry, &fusions, read).run(name, text)
 }
 

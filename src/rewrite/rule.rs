@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::expr::Expr;
 use crate::diag::Span;
 use crate::ir::Attr;
+use crate::ops::Registry;
 
 /// What the two sides of every rule of a set have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,18 @@ pub struct Ruleset {
     pub contract: Contract,
     pub driver: Driver,
     pub rules: Vec<Rule>,
+}
+
+impl Ruleset {
+    /// Whether some rule makes a hardware layer: the set then belongs to fusion.
+    pub fn makes_layers(&self, registry: &Registry) -> bool {
+        let layer = |op: &str| registry.find(op).is_some_and(|entry| entry.schema.layer);
+        let made = |value: &Template| matches!(value, Template::Op(node) if layer(&node.op));
+        self.rules.iter().any(|rule| match &rule.right {
+            Right::Node(node) => layer(&node.op),
+            Right::Values(values) => values.iter().any(made),
+        })
+    }
 }
 
 /// A variable of one rule, by position in [`Rule::slots`].

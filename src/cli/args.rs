@@ -1,0 +1,225 @@
+//! What the command line accepts.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::tensor::DType;
+
+/// A declarative compiler from float neural networks to integer ones.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Quantize a network: ONNX or .qir in, quantized ONNX (and .qir, ranges, report) out.
+    Compile(CompileArgs),
+    /// Turn a model into .qir text, with its constants beside it.
+    Import(ImportArgs),
+    /// Run a model on .npy inputs with the interpreter.
+    Run(RunArgs),
+    /// Prepare a network as compile does and write the ranges of its values.
+    Calibrate(CalibrateArgs),
+    /// Run a pipeline of passes on a model.
+    Opt(OptArgs),
+    /// Verify a model; of a quantized one, also the bounds of its accumulators.
+    Check(CheckArgs),
+    /// Lay out .qir and .qrules files.
+    Fmt(FmtArgs),
+}
+
+impl Command {
+    pub fn threads(&self) -> Option<NonZeroUsize> {
+        match self {
+            Command::Compile(args) => args.prepare.threads,
+            Command::Calibrate(args) => args.prepare.threads,
+            Command::Run(args) => args.threads,
+            Command::Opt(args) => args.threads,
+            Command::Import(_) | Command::Check(_) | Command::Fmt(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scheme {
+    /// Hardware layers of BrainChip Akida, int8.
+    Akida,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputDType {
+    Uint8,
+    Int8,
+}
+
+impl From<InputDType> for DType {
+    fn from(dtype: InputDType) -> Self {
+        match dtype {
+            InputDType::Uint8 => DType::U8,
+            InputDType::Int8 => DType::I8,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    Onnx,
+    Qir,
+    Ranges,
+    Report,
+}
+
+/// What compile and calibrate share: how the network is prepared and observed.
+#[derive(Args)]
+pub struct PrepareArgs {
+    /// The network: .onnx or .qir.
+    pub model: PathBuf,
+    #[arg(long, value_enum, default_value = "akida")]
+    pub scheme: Scheme,
+    /// Calibration samples, stacked along the first axis (.npy, or the arrays of an .npz).
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub samples: Vec<PathBuf>,
+    /// Use so many samples; without --samples, draw so many random ones [default: all; 1024].
+    #[arg(long, value_name = "N")]
+    pub num_samples: Option<NonZeroUsize>,
+    /// Samples run at once; no result depends on it.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub batch_size: NonZeroUsize,
+    /// Seed of random samples.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// One range per tensor instead of one per channel.
+    #[arg(long)]
+    pub per_tensor_activations: bool,
+    /// Storage of the quantized input.
+    #[arg(long, value_enum, default_value = "uint8")]
+    pub input_dtype: InputDType,
+    /// Give int8 outputs where the network is quantized to its end.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(8..=8))]
+    pub last_output_bits: Option<u8>,
+    /// Quantize the layer that makes this value, and nothing behind it.
+    #[arg(long, value_name = "VALUE")]
+    pub quantize_until: Option<String>,
+    /// Shape of an input whose sizes the model leaves open.
+    #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
+    pub input_shape: Vec<(String, Vec<usize>)>,
+    /// Rule files of your own; their custom patterns take precedence.
+    #[arg(long, value_name = "FILE.qrules")]
+    pub rules: Vec<PathBuf>,
+    /// A named pipeline, or passes separated by commas.
+    #[arg(long, value_name = "NAME|TEXT", default_value = "akida")]
+    pub pipeline: String,
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Args)]
+pub struct CompileArgs {
+    #[command(flatten)]
+    pub prepare: PrepareArgs,
+    /// The quantized model; other emissions are written beside it [default: MODEL.q.onnx in this folder].
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub output: Option<PathBuf>,
+    /// Ranges of the values, instead of samples.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["samples", "num_samples", "seed"])]
+    pub ranges: Option<PathBuf>,
+    /// What to write.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "onnx")]
+    pub emit: Vec<Emit>,
+    /// Print how long each pass took.
+    #[arg(long)]
+    pub timing: bool,
+}
+
+#[derive(Args)]
+pub struct ImportArgs {
+    pub model: PathBuf,
+    #[arg(short, long, value_name = "MODEL.qir")]
+    pub output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArithmeticArg {
+    /// Integers, as the device computes.
+    Exact,
+    /// The reference's float32 evaluation of rescales.
+    F32,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    pub model: PathBuf,
+    /// The tensor of an input.
+    #[arg(long, value_name = "NAME=FILE.npy", value_parser = named_file, num_args = 1..)]
+    pub input: Vec<(String, PathBuf)>,
+    /// Where the outputs go, one .npy each, and values.json.
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: PathBuf,
+    /// Write every value, not only the outputs.
+    #[arg(long)]
+    pub all_values: bool,
+    #[arg(long, value_enum, default_value = "exact")]
+    pub arithmetic: ArithmeticArg,
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Args)]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub prepare: PrepareArgs,
+    #[arg(short, long, value_name = "ranges.json")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub struct OptArgs {
+    pub model: PathBuf,
+    /// A named pipeline, or passes separated by commas.
+    #[arg(short, long, value_name = "PIPELINE")]
+    pub pipeline: String,
+    /// Rule files of your own.
+    #[arg(long, value_name = "FILE.qrules")]
+    pub rules: Vec<PathBuf>,
+    /// Print the graph after every pass, after those that changed it, or after one.
+    #[arg(long, value_name = "all|change|PASS")]
+    pub print_after: Option<String>,
+    /// Print how long each pass took.
+    #[arg(long)]
+    pub timing: bool,
+    /// The result; without it, the text is printed.
+    #[arg(short, long, value_name = "OUT.qir")]
+    pub output: Option<PathBuf>,
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    pub model: PathBuf,
+}
+
+#[derive(Args)]
+pub struct FmtArgs {
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; fail if a file is not laid out.
+    #[arg(long)]
+    pub check: bool,
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("expected NAME=FILE.npy")?;
+    Ok((name.to_owned(), file.into()))
+}
+
+fn input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, sizes) = text.rsplit_once('=').ok_or("expected NAME=1,3,224,224")?;
+    let sizes = sizes.split(',').map(|size| size.trim().parse().map_err(|_| format!("`{size}` is no size")));
+    Ok((name.to_owned(), sizes.collect::<Result<_, String>>()?))
+}

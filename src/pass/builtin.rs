@@ -1,0 +1,305 @@
+//! The passes by name, and the named pipelines.
+
+use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
+use crate::ir::Graph;
+use crate::quant::{apply_ranges, calibrate, quantize_akida};
+use crate::rewrite::{self, Driver, Options, Ruleset};
+use crate::syntax::pipeline::PassCall;
+use crate::tensor::{Dim, TensorType};
+
+use super::identity_convs::IdentityConvs;
+use super::retype::retype;
+use super::split_depthwise::SplitDepthwise;
+use super::{Calibration, Context, Pass, PassError, Stage};
+
+/// A pass as documentation and messages show it.
+pub struct PassInfo {
+    pub name: &'static str,
+    pub options: &'static [&'static str],
+    pub doc: &'static str,
+}
+
+/// Every pass, in the order in which they usually run.
+pub fn passes() -> &'static [PassInfo] {
+    &[
+        PassInfo {
+            name: "dynamic-batch",
+            options: &[],
+            doc: "Make the first axis of every input the symbol `N`.",
+        },
+        PassInfo {
+            name: "rules",
+            options: &["files", "toward", "driver"],
+            doc: "Apply built-in rule files of `passes/`, named without `.qrules` and separated by spaces; \
+                  saturated rulesets share one e-graph. The choice among equal forms looks ahead to what \
+                  the files of `toward` would make of them. `driver` (`greedy` or `saturate`) overrides \
+                  what the rulesets say.",
+        },
+        PassInfo {
+            name: "user-rules",
+            options: &[],
+            doc: "Apply the rulesets of `--rules` that make no layers.",
+        },
+        PassInfo {
+            name: "split-depthwise",
+            options: &[],
+            doc: "Take 5×5 and 7×7 depthwise convolutions of stride 2 apart into stride 1 and a 3×3 pick.",
+        },
+        PassInfo {
+            name: "identity-convs",
+            options: &[],
+            doc: "Insert 1×1 identity convolutions where the device cannot do without.",
+        },
+        PassInfo {
+            name: "calibrate",
+            options: &[],
+            doc: "Give every float value its range, from samples or from a file.",
+        },
+        PassInfo {
+            name: "fuse",
+            options: &["files", "driver"],
+            doc: "Fuse chains of operators into hardware layers: the rulesets of `--rules` that make layers first, \
+                  then the built-in rule files. A layer needs the range of its result.",
+        },
+        PassInfo {
+            name: "quantize",
+            options: &[],
+            doc: "Compute the integers of every layer that hangs on the input.",
+        },
+    ]
+}
+
+/// The named pipelines: their names and texts.
+pub const PIPELINES: &[(&str, &str)] = &[
+    ("akida", include_str!("../../passes/akida.pipeline")),
+    ("akida-as-is", include_str!("../../passes/akida-as-is.pipeline")),
+];
+
+pub fn named_pipeline(name: &str) -> Option<&'static str> {
+    PIPELINES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The pass of a call.
+pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
+    let fail = |error: PassError| Diagnostics::from(super::at(error, call.span));
+    let Some(info) = passes().iter().find(|info| info.name == call.name) else {
+        return Err(fail(PassError::Unknown { name: call.name.clone() }));
+    };
+    if let Some(option) = call.options.iter().find(|option| !info.options.contains(&option.name.as_str())) {
+        let (pass, name) = (call.name.clone(), option.name.clone());
+        let error = PassError::UnknownOption { pass, option: name, known: info.options };
+        return Err(super::at(error, option.span).into());
+    }
+    let given = |name: &str| call.options.iter().find(|option| option.name == name);
+    let option = |name: &str| given(name).map(|option| option.value.as_str());
+    let wrong = |name: &str, expected: &str| {
+        let (pass, option, value) =
+            (call.name.clone(), name.to_owned(), option(name).unwrap_or("").to_owned());
+        let error = PassError::OptionValue { pass, option, value, expected: expected.to_owned() };
+        Diagnostics::from(super::at(error, given(name).map_or(call.span, |option| option.span)))
+    };
+    let driver = match option("driver") {
+        None => None,
+        Some("greedy") => Some(Driver::Greedy),
+        Some("saturate") => Some(Driver::Saturate),
+        Some(_) => return Err(wrong("driver", "`greedy` or `saturate`")),
+    };
+    Ok(match info.name {
+        "dynamic-batch" => Box::new(DynamicBatch),
+        "rules" | "fuse" => {
+            let names = |name: &str| -> Result<Vec<&'static str>, Diagnostics> {
+                let wishes = option(name).unwrap_or_default().split_whitespace();
+                let find = |wish: &str| rewrite::BUILT_IN.iter().find(|(name, _)| *name == wish);
+                let known: Vec<&str> = rewrite::BUILT_IN.iter().map(|(name, _)| *name).collect();
+                wishes.map(|wish| find(wish).map(|(name, _)| *name)).collect::<Option<_>>().ok_or_else(|| {
+                    wrong(name, &format!("names out of {}, separated by spaces", known.join(", ")))
+                })
+            };
+            let (files, toward) = (names("files")?, names("toward")?);
+            if files.is_empty() {
+                return Err(wrong("files", "at least one name"));
+            }
+            match info.name {
+                "rules" => Box::new(Rules { files, toward, driver }),
+                _ => Box::new(Fuse { files, driver }),
+            }
+        }
+        "user-rules" => Box::new(UserRules),
+        "split-depthwise" => Box::new(SplitDepthwise),
+        "identity-convs" => Box::new(IdentityConvs),
+        "calibrate" => Box::new(Calibrate),
+        _ => Box::new(Quantize),
+    })
+}
+
+/// The symbol of the batch axis.
+const BATCH: &str = "N";
+
+struct DynamicBatch;
+
+impl Pass for DynamicBatch {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        let types = graph
+            .inputs()
+            .filter(|&value| graph.ty(value).shape.rank() > 0)
+            .map(|value| {
+                let ty = graph.ty(value);
+                let mut dims = ty.shape.to_vec();
+                dims[0] = Dim::Symbol(BATCH.into());
+                (value, TensorType { shape: dims.into(), grid: ty.grid.clone() })
+            })
+            .collect();
+        // A network that does something with its batch axis keeps it as it is.
+        if let Err(error) = retype(graph, cx.registry, &types) {
+            let message = format!("the batch size stays fixed: {}", error.error);
+            let mut warning = Diagnostic::warning("Q0720", message);
+            for (place, text) in error.places {
+                warning = warning.at(place, text);
+            }
+            cx.warnings.push(warning);
+        }
+        Ok(())
+    }
+}
+
+/// Built-in rule files.
+struct Rules {
+    files: Vec<&'static str>,
+    toward: Vec<&'static str>,
+    driver: Option<Driver>,
+}
+
+impl Pass for Rules {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        let rulesets = built_in(&self.files, cx)?;
+        let toward = built_in(&self.toward, cx)?;
+        apply(graph, &rulesets, Options { driver: self.driver, toward: &toward, ..Options::default() }, cx)
+    }
+}
+
+fn built_in(names: &[&str], cx: &mut Context) -> Result<Vec<Ruleset>, Diagnostics> {
+    let mut rulesets = Vec::new();
+    for name in names {
+        let sets = rewrite::built_in(cx.sources, cx.registry, name);
+        rulesets.extend(sets.transpose()?.into_iter().flatten());
+    }
+    Ok(rulesets)
+}
+
+fn apply(
+    graph: &mut Graph,
+    rulesets: &[Ruleset],
+    options: Options,
+    cx: &mut Context,
+) -> Result<(), Diagnostics> {
+    let until = cx.akida.until.clone();
+    let options = Options { until: until.as_deref(), ..options };
+    let (new, log) = rewrite::apply(std::mem::take(graph), cx.registry, rulesets, &options)?;
+    *graph = new;
+    cx.warnings.extend(log.warnings);
+    cx.rewrites.extend(log.applied);
+    Ok(())
+}
+
+/// The user's rulesets that make layers, or those that do not.
+fn user_rules(cx: &Context, layers: bool) -> Vec<Ruleset> {
+    cx.user_rules.iter().filter(|set| set.makes_layers(cx.registry) == layers).cloned().collect()
+}
+
+struct UserRules;
+
+impl Pass for UserRules {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        apply(graph, &user_rules(cx, false), Options::default(), cx)
+    }
+}
+
+struct Calibrate;
+
+impl Pass for Calibrate {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Calibrated
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        match &mut cx.calibration {
+            Calibration::None => Err(WithPlaces::new(PassError::NothingToCalibrate).into()),
+            Calibration::Ranges { ranges, file } => apply_ranges(graph, ranges, file),
+            Calibration::Samples(samples) => {
+                let warnings = calibrate(graph, cx.registry, &mut **samples, cx.calibrate, cx.progress)?;
+                cx.warnings.extend(warnings);
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Fuse {
+    files: Vec<&'static str>,
+    driver: Option<Driver>,
+}
+
+impl Pass for Fuse {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Any
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        let options = Options { demand_ranges: true, ..Options::default() };
+        apply(graph, &user_rules(cx, true), options, cx)?;
+        let rulesets = built_in(&self.files, cx)?;
+        apply(graph, &rulesets, Options { driver: self.driver, ..options }, cx)
+    }
+}
+
+struct Quantize;
+
+impl Pass for Quantize {
+    fn requires(&self) -> Stage {
+        Stage::Calibrated
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Quantized
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        cx.ranges = crate::quant::ranges_of(graph);
+        let (quantized, report) = quantize_akida(graph, cx.registry, &cx.akida)?;
+        *graph = quantized;
+        cx.report = Some(report);
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! One run of the compiler: from a graph and the user's wishes through a pipeline to the result.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::diag::{Diagnostics, Sources, WithPlaces};
+use crate::ir::{Graph, Range, ValueId};
+use crate::ops::Registry;
+use crate::quant::{
+    AkidaOptions, CalibrateOptions, QuantError, QuantizeReport, RandomSamples, SampleFiles, Samples,
+};
+use crate::rewrite::{Applied, Ruleset};
+use crate::syntax::pipeline::PassCall;
+use crate::tensor::{Dim, Shape, TensorType};
+
+use super::{Calibration, Context, Failure, PassError, Step, retype, run};
+
+/// Random samples drawn when no number is asked for.
+const RANDOM_SAMPLES: usize = 1024;
+
+/// What calibration draws on.
+pub enum Source {
+    None,
+    Files(Vec<PathBuf>),
+    Random { seed: u64 },
+    Ranges { ranges: BTreeMap<String, Range>, file: String },
+}
+
+/// The wishes of one run.
+pub struct Compile<'a> {
+    pub source: Source,
+    /// Sizes of inputs, by name.
+    pub input_shapes: Vec<(String, Vec<usize>)>,
+    pub calibrate: CalibrateOptions,
+    pub akida: AkidaOptions,
+    pub user_rules: &'a [Ruleset],
+    /// Where the texts of rule files are kept, so that findings can show them.
+    pub sources: &'a mut Sources,
+    /// Told the number of samples done, and of all.
+    pub progress: Box<dyn FnMut(usize, usize) + 'a>,
+}
+
+impl<'a> Compile<'a> {
+    /// No wishes but the user's rules.
+    pub fn with_rules(user_rules: &'a [Ruleset], sources: &'a mut Sources) -> Self {
+        Self {
+            source: Source::None,
+            input_shapes: Vec::new(),
+            calibrate: CalibrateOptions::default(),
+            akida: AkidaOptions::default(),
+            user_rules,
+            sources,
+            progress: Box::new(|_, _| {}),
+        }
+    }
+}
+
+/// The result of one run.
+pub struct Outcome {
+    pub graph: Graph,
+    /// Ranges of the values of the float graph that was quantized.
+    pub ranges: BTreeMap<String, Range>,
+    /// Present if the graph was quantized.
+    pub report: Option<QuantizeReport>,
+    /// The rules that were applied.
+    pub rewrites: Vec<Applied>,
+    pub warnings: Diagnostics,
+}
+
+/// Runs the calls in order, the one of pass `until` last. `after` sees the graph after each pass.
+pub fn compile(
+    mut graph: Graph,
+    registry: &Registry,
+    calls: &[PassCall],
+    wishes: Compile,
+    until: Option<&str>,
+    after: &mut dyn FnMut(&Step, &Graph),
+) -> Result<Outcome, Failure> {
+    let Compile { source, input_shapes, calibrate, akida, user_rules, sources, mut progress } = wishes;
+    set_shapes(&mut graph, registry, &input_shapes).map_err(Failure::Input)?;
+    let calls = match until.and_then(|name| calls.iter().position(|call| call.name == name)) {
+        Some(last) => &calls[..=last],
+        None => calls,
+    };
+    let calibration = match source {
+        _ if !calls.iter().any(|call| call.name == "calibrate") => Calibration::None,
+        Source::None => Calibration::None,
+        Source::Ranges { ranges, file } => Calibration::Ranges { ranges, file },
+        Source::Files(paths) => {
+            Calibration::Samples(open_files(&mut graph, registry, &paths).map_err(Failure::Input)?)
+        }
+        Source::Random { seed } => {
+            let count = calibrate.num_samples.unwrap_or(RANDOM_SAMPLES);
+            Calibration::Samples(random(&graph, count, seed).map_err(Failure::Input)?)
+        }
+    };
+    let of = match &calibration {
+        Calibration::Samples(samples) => calibrate.num_samples.unwrap_or(usize::MAX).min(samples.count()),
+        Calibration::None | Calibration::Ranges { .. } => 0,
+    };
+    let mut cx = Context {
+        registry,
+        sources,
+        user_rules,
+        calibration,
+        calibrate,
+        akida,
+        progress: &mut |done| progress(done, of),
+        ranges: BTreeMap::new(),
+        warnings: Diagnostics::default(),
+        rewrites: Vec::new(),
+        report: None,
+    };
+    run(&mut graph, calls, &mut cx, after)?;
+    let Context { ranges, warnings, rewrites, report, .. } = cx;
+    Ok(Outcome { graph, ranges, report, rewrites, warnings })
+}
+
+/// The one input of the graph.
+fn only_input(graph: &Graph) -> Result<ValueId, QuantError> {
+    let inputs: Vec<ValueId> = graph.inputs().collect();
+    match inputs[..] {
+        [input] => Ok(input),
+        _ => Err(QuantError::Inputs { found: inputs.len() }),
+    }
+}
+
+fn set_shapes(
+    graph: &mut Graph,
+    registry: &Registry,
+    shapes: &[(String, Vec<usize>)],
+) -> Result<(), Diagnostics> {
+    let mut types = BTreeMap::new();
+    for (name, sizes) in shapes {
+        let input = graph.inputs().find(|&input| *graph.value(input).name == **name);
+        let Some(input) = input else {
+            let known = graph.inputs().map(|input| graph.value(input).name.to_string()).collect();
+            return Err(WithPlaces::new(PassError::InputName { name: name.clone(), known }).into());
+        };
+        let ty = graph.ty(input);
+        if !ty.shape.admits(sizes) {
+            let (shape, sizes) = (ty.shape.clone(), sizes.clone());
+            return Err(WithPlaces::new(PassError::InputShape { name: name.clone(), shape, sizes }).into());
+        }
+        types.insert(input, TensorType { shape: Shape::fixed(sizes), grid: ty.grid.clone() });
+    }
+    if types.is_empty() {
+        return Ok(());
+    }
+    retype(graph, registry, &types).map_err(|error| error.into())
+}
+
+/// Opens sample files; sizes other than the first that the input leaves open become those of the
+/// samples.
+fn open_files(
+    graph: &mut Graph,
+    registry: &Registry,
+    paths: &[PathBuf],
+) -> Result<Box<dyn Samples>, Diagnostics> {
+    let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
+    let input = only_input(graph).map_err(fail)?;
+    let ty = graph.ty(input).clone();
+    let open = ty.shape.iter().skip(1).any(|dim| dim.fixed().is_none());
+    if let (true, Some(first)) = (open, paths.first()) {
+        let row = SampleFiles::row_sizes(first).map_err(fail)?;
+        if Shape::new(ty.shape.iter().skip(1).cloned()).admits(&row) {
+            let dims = ty.shape.first().cloned().into_iter().chain(row.into_iter().map(Dim::Fixed));
+            let types =
+                BTreeMap::from([(input, TensorType { shape: Shape::new(dims), grid: ty.grid.clone() })]);
+            retype(graph, registry, &types)?;
+        }
+    }
+    let value = graph.value(input);
+    let files = SampleFiles::open(paths, &value.name, value.ty.storage(), &value.ty.shape).map_err(fail)?;
+    Ok(Box::new(files))
+}
+
+fn random(graph: &Graph, count: usize, seed: u64) -> Result<Box<dyn Samples>, Diagnostics> {
+    let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
+    let value = graph.value(only_input(graph).map_err(fail)?);
+    let samples = RandomSamples::new(&value.name, value.ty.storage(), &value.ty.shape, count, seed);
+    Ok(Box::new(samples.map_err(fail)?))
+}

@@ -1,0 +1,140 @@
+//! `identity-convs`: 1×1 convolutions by the identity matrix where the device cannot do without.
+//!
+//! The device chains layers through convolutions: sums and concatenations have no activation or
+//! pooling of their own, an operand cannot be read twice by one layer, and a value has at most
+//! two readers. In float nothing changes. (Spec `hardware-ops.md` §6.2, step 23.)
+
+use crate::diag::Diagnostics;
+use crate::ir::{Attrs, Graph, NodeId, Use, ValueId};
+use crate::ops::{Builder, OpError, Registry};
+use crate::tensor::Tensor;
+
+use super::{Context, Pass, Stage};
+
+/// Larger identity matrices are not worth it: such sums stay without.
+const MAX_CHANNELS: usize = 2048;
+
+pub struct IdentityConvs;
+
+impl Pass for IdentityConvs {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        insert(graph, cx.registry).map_err(|error| crate::diag::WithPlaces::new(error).into())
+    }
+}
+
+fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
+    let joins: Vec<NodeId> = graph
+        .order()
+        .into_iter()
+        .filter(|&id| matches!(graph.node(id).op(), Some("add" | "concat")))
+        .collect();
+    for id in joins {
+        let value = ValueId { node: id, result: 0 };
+        let fed_conv = graph.uses(value).iter().any(|at| graph.node(at.node).op() == Some("conv2d"));
+        if channels(graph, value).is_some() && !fed_conv {
+            let readers = graph.uses(value);
+            behind(graph, registry, value, &readers, true)?;
+        }
+        let operands: Vec<ValueId> = graph.node(id).operands.iter().copied().flatten().collect();
+        if let [a, b] = operands[..] {
+            if a == b && channels(graph, a).is_some() {
+                behind(graph, registry, a, &[Use { node: id, position: 1 }], false)?;
+            }
+        }
+    }
+    if let Some(value) = first_block(graph) {
+        if channels(graph, value).is_some() && graph.use_count(value) > 1 {
+            let readers = graph.uses(value);
+            behind(graph, registry, value, &readers, false)?;
+        }
+    }
+    // Each round leaves a value with two readers and gives the rest to a new one, which is
+    // looked at in turn.
+    let mut values: Vec<ValueId> = graph
+        .order()
+        .into_iter()
+        .filter(|&id| graph.node(id).op().is_some())
+        .map(|node| ValueId { node, result: 0 })
+        .collect();
+    values.reverse();
+    while let Some(value) = values.pop() {
+        let readers = graph.uses(value);
+        if channels(graph, value).is_some() && readers.len() > 2 {
+            values.push(behind(graph, registry, value, &readers[1..], false)?);
+        }
+    }
+    Ok(())
+}
+
+/// Channels of a value of rank 4, if it may get an identity convolution.
+fn channels(graph: &Graph, value: ValueId) -> Option<usize> {
+    let shape = &graph.ty(value).shape;
+    let channels = shape.get(1)?.fixed()?;
+    let image = shape.rank() == 4 && graph.constant(value).is_none();
+    (image && channels <= MAX_CHANNELS).then_some(channels)
+}
+
+/// The end of the block of the first convolution, if it reads the input with 1 or 3 channels: the
+/// convolution with the pool and activation that follow it alone.
+fn first_block(graph: &Graph) -> Option<ValueId> {
+    let conv = graph.order().into_iter().find(|&id| graph.node(id).op() == Some("conv2d"))?;
+    let input_channels = graph.ty(graph.node(conv).operand(0)?).shape.get(1)?.fixed()?;
+    if !matches!(input_channels, 1 | 3) {
+        return None;
+    }
+    let mut value = ValueId { node: conv, result: 0 };
+    loop {
+        let readers = graph.uses(value);
+        let [only] = readers[..] else { return Some(value) };
+        let block = matches!(graph.node(only.node).op(), Some("relu" | "clip" | "max_pool2d"));
+        if graph.is_output(value) || !block {
+            return Some(value);
+        }
+        value = ValueId { node: only.node, result: 0 };
+    }
+}
+
+/// Puts an identity convolution between `value` and `readers`. With `rename`, outputs move too and
+/// the new value takes the name over, so that what the network calls its result stays the result.
+fn behind(
+    graph: &mut Graph,
+    registry: &Registry,
+    value: ValueId,
+    readers: &[Use],
+    rename: bool,
+) -> Result<ValueId, OpError> {
+    let Some(n) = channels(graph, value) else { return Ok(value) };
+    let name = graph.value(value).name.clone();
+    let loc = graph.node(value.node).loc.clone();
+    let mut identity = vec![0.0f32; n * n];
+    identity.iter_mut().step_by(n + 1).for_each(|diagonal| *diagonal = 1.0);
+    // n * n elements for n * n places.
+    let weights = Tensor::new(&[n, n, 1, 1], identity).unwrap_or_else(|| Tensor::scalar(1.0f32));
+    let weights = graph.add_const(&format!("{name}_identity_weights"), weights, loc.clone());
+    let mut builder = Builder { graph, registry, loc };
+    let conv = builder.op("conv2d", Attrs::new(), &[value, weights], &format!("{name}_identity_conv"))?;
+    let node_name = graph.value(conv).name.clone();
+    for &at in readers {
+        graph.set_operand(at, conv);
+    }
+    if rename {
+        for index in 0..graph.outputs().len() {
+            if graph.outputs()[index].value == value {
+                graph.set_output(index, conv);
+            }
+        }
+        let range = graph.value(value).range.clone();
+        graph.set_range(conv, range);
+        graph.take_name(conv, &name);
+        graph.set_node_name(conv.node, node_name);
+    }
+    Ok(conv)
+}

@@ -1,0 +1,208 @@
+//! Pipelines of passes over one graph.
+//!
+//! Guarantees: a pipeline is text and prints back; the graph is verified after every pass; a
+//! graph that a pass broke is a bug of qirc, reported with the graph before it.
+
+mod builtin;
+mod compile;
+mod identity_convs;
+mod retype;
+mod split_depthwise;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::diag::{Diagnostic, Diagnostics, Report, Sources, Span, WithPlaces};
+use crate::ir::{Graph, Range};
+use crate::ops::Registry;
+use crate::quant::{AkidaOptions, CalibrateOptions, QuantizeReport, Samples};
+use crate::rewrite::{Applied, Ruleset};
+use crate::syntax::pipeline::PassCall;
+use crate::tensor::Shape;
+use crate::verify::verify;
+
+pub use builtin::{PIPELINES, PassInfo, named_pipeline, passes};
+pub use compile::{Compile, Outcome, Source, compile};
+use retype::retype;
+
+/// A predicate on graphs, checked before and after passes that name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Any,
+    /// No integer layer.
+    Float,
+    /// Float, and the input and some value computed from it have a range.
+    Calibrated,
+    /// The input runs into an `InputQuantizer`.
+    Quantized,
+}
+
+impl Stage {
+    fn holds(self, graph: &Graph) -> bool {
+        let quantized = || graph.order().into_iter().any(|id| graph.node(id).op() == Some("InputQuantizer"));
+        match self {
+            Stage::Any => true,
+            Stage::Float => !quantized(),
+            Stage::Calibrated => {
+                !quantized() && graph.values().any(|value| graph.value(value).range.is_some())
+            }
+            Stage::Quantized => quantized(),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Stage::Any => "any graph",
+            Stage::Float => "a float graph",
+            Stage::Calibrated => "a float graph with calibrated ranges",
+            Stage::Quantized => "a quantized graph",
+        }
+    }
+}
+
+/// A transformation of the whole graph.
+pub trait Pass {
+    fn requires(&self) -> Stage;
+    fn ensures(&self) -> Stage;
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics>;
+}
+
+/// What passes share: the operators, the user's rules and wishes, and what they tell.
+pub struct Context<'a> {
+    pub registry: &'a Registry,
+    /// Where the texts of rule files are kept, so that findings can show them.
+    pub sources: &'a mut Sources,
+    /// Rulesets of the user's rule files, in the order given.
+    pub user_rules: &'a [Ruleset],
+    pub calibration: Calibration,
+    pub calibrate: CalibrateOptions,
+    pub akida: AkidaOptions,
+    /// Told the number of samples done during calibration.
+    pub progress: &'a mut dyn FnMut(usize),
+    /// Ranges of the float graph that `quantize` saw.
+    pub ranges: BTreeMap<String, Range>,
+    pub warnings: Diagnostics,
+    /// Applications of rules, in order.
+    pub rewrites: Vec<Applied>,
+    pub report: Option<QuantizeReport>,
+}
+
+/// What `calibrate` draws on.
+pub enum Calibration {
+    None,
+    Samples(Box<dyn Samples>),
+    Ranges { ranges: BTreeMap<String, Range>, file: String },
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum PassError {
+    #[error("there is no pass `{name}`")]
+    Unknown { name: String },
+    #[error("pass `{pass}` has no option `{option}`")]
+    UnknownOption { pass: String, option: String, known: &'static [&'static str] },
+    #[error("option `{option}` of pass `{pass}` cannot be `{value}`")]
+    OptionValue { pass: String, option: String, value: String, expected: String },
+    #[error("pass `{pass}` needs {needed}")]
+    Requires { pass: String, needed: &'static str },
+    #[error("there are neither samples nor ranges to calibrate with")]
+    NothingToCalibrate,
+    #[error("the network has no input `{name}`")]
+    InputName { name: String, known: Vec<String> },
+    #[error("input `{name}` has shape {shape}, it cannot become {sizes:?}")]
+    InputShape { name: String, shape: Shape, sizes: Vec<usize> },
+    #[error("pass `{pass}` left a graph that is not valid; this is a bug in qirc")]
+    Broken { pass: String },
+}
+
+impl Report for PassError {
+    fn code(&self) -> &'static str {
+        match self {
+            PassError::Unknown { .. } => "Q0701",
+            PassError::UnknownOption { .. } => "Q0702",
+            PassError::OptionValue { .. } => "Q0703",
+            PassError::Requires { .. } => "Q0704",
+            PassError::NothingToCalibrate => "Q0705",
+            PassError::Broken { .. } => "Q0706",
+            PassError::InputName { .. } => "Q0707",
+            PassError::InputShape { .. } => "Q0708",
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            PassError::Unknown { .. } => {
+                let names: Vec<&str> = passes().iter().map(|pass| pass.name).collect();
+                vec![format!("passes are: {}", names.join(", "))]
+            }
+            PassError::UnknownOption { known, .. } if known.is_empty() => {
+                vec!["it has no options".to_owned()]
+            }
+            PassError::UnknownOption { known, .. } => vec![format!("its options are: {}", known.join(", "))],
+            PassError::OptionValue { expected, .. } => vec![format!("expected {expected}")],
+            PassError::NothingToCalibrate => vec!["give --samples FILE.npy or --ranges FILE.json".to_owned()],
+            PassError::InputName { known, .. } => vec![format!("its inputs are: {}", known.join(", "))],
+            PassError::Requires { .. } | PassError::Broken { .. } | PassError::InputShape { .. } => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// What happened to the graph in one pass.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub pass: String,
+    pub time: Duration,
+    pub verify: Duration,
+    pub changed: bool,
+}
+
+/// Why a pipeline ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The input is at fault.
+    Input(Diagnostics),
+    /// A pass broke the graph. Holds what reproduces it: the graph before the pass, and the calls
+    /// from that pass on.
+    Bug { found: Diagnostics, before: Box<Graph>, rest: String },
+}
+
+/// Runs the calls in order. `after` sees the graph after each pass.
+pub fn run(
+    graph: &mut Graph,
+    calls: &[PassCall],
+    cx: &mut Context,
+    after: &mut dyn FnMut(&Step, &Graph),
+) -> Result<(), Failure> {
+    let made: Vec<Box<dyn Pass>> =
+        calls.iter().map(|call| builtin::make(call)).collect::<Result<_, _>>().map_err(Failure::Input)?;
+    for (i, (call, pass)) in calls.iter().zip(&made).enumerate() {
+        if !pass.requires().holds(graph) {
+            let error = PassError::Requires { pass: call.name.clone(), needed: pass.requires().words() };
+            return Err(Failure::Input(at(error, call.span).into()));
+        }
+        let before = graph.clone();
+        let start = Instant::now();
+        pass.run(graph, cx).map_err(Failure::Input)?;
+        let time = start.elapsed();
+        let start = Instant::now();
+        let valid = verify(graph, cx.registry).and_then(|()| {
+            let holds = pass.ensures().holds(graph);
+            if holds { Ok(()) } else { Err(Diagnostics::default()) }
+        });
+        if let Err(mut found) = valid {
+            found.push(at(PassError::Broken { pass: call.name.clone() }, call.span));
+            let rest = calls[i..].iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Failure::Bug { found, before: Box::new(before), rest });
+        }
+        let changed = !graph.same_as(&before);
+        after(&Step { pass: call.to_string(), time, verify: start.elapsed(), changed }, graph);
+    }
+    Ok(())
+}
+
+fn at(error: PassError, span: Span) -> Diagnostic {
+    WithPlaces::new(error).at(span, "").into()
+}
