@@ -1,0 +1,80 @@
+//! The rooms import downwards only (`docs/architecture.md`). Unit tests may look up.
+
+use std::fs;
+use std::path::Path;
+
+/// Lowest first; rooms on one line do not import each other.
+const ROOMS: &[&[&str]] = &[
+    &["diag"],
+    &["tensor"],
+    &["kernels"],
+    &["ir"],
+    &["ops"],
+    &["interp", "verify", "syntax", "onnx"],
+    &["rewrite", "quant"],
+    &["pass"],
+    &["cli"],
+];
+
+fn level(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// Every `crate::ROOM` that a file names, with its line.
+fn named_rooms(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for rest in line.split("crate::").skip(1) {
+            let room: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            found.push((number + 1, room));
+        }
+    }
+    found
+}
+
+fn visit(dir: &Path, check: &mut dyn FnMut(&Path, &str)) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("tests") {
+                visit(&path, check);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            check(&path, &fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn imports_point_down() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut faults = Vec::new();
+    for room in ROOMS.iter().flat_map(|rooms| rooms.iter()) {
+        visit(&src.join(room), &mut |path, text| {
+            for (line, target) in named_rooms(text) {
+                let fits = target == *room || level(&target).is_none() || level(&target) < level(room);
+                if !fits {
+                    faults.push(format!("{}:{line}: `{room}` names `{target}`", path.display()));
+                }
+            }
+        });
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn one_file_each_knows_egg_and_petgraph_and_one_room_protobuf() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (word, home) in [("egg::", "rewrite/egraph.rs"), ("petgraph::", "ir/graph.rs"), ("prost::", "onnx/")]
+    {
+        visit(&src, &mut |path, text| {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let names = code.into_iter().any(|line| line.contains(word));
+            let at = path.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
+            assert!(!names || at.starts_with(home), "{at} names {word}");
+        });
+    }
+}

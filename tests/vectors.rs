@@ -1,0 +1,367 @@
+//! Replays recorded cases of the reference (`tests/vectors/README.md`): every case below
+//! `tests/vectors`, or below the directory that `QIRC_VECTORS` names.
+//!
+//! Each test prints `FAMILY: N matched, M differ` and fails if any case differs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use qirc::diag::{Diagnostics, Sources, render};
+use qirc::interp::Plan;
+use qirc::ir::{Graph, Kind, ValueId};
+use qirc::ops::{Arithmetic, Registry};
+use qirc::pass::{self, Compile, Source};
+use qirc::quant::{AkidaOptions, CalibrateOptions, read_ranges};
+use qirc::tensor::npy::NpyReader;
+use qirc::tensor::{DType, Tensor};
+use serde_json::Value as Json;
+
+struct Case {
+    dir: PathBuf,
+    meta: Json,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        self.dir.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn npy(&self, name: &str) -> Tensor {
+        NpyReader::open(BufReader::new(File::open(self.file(name)).unwrap())).unwrap().read_all().unwrap()
+    }
+
+    /// The wishes that the case was quantized under.
+    fn options(&self) -> (CalibrateOptions, AkidaOptions) {
+        let params = &self.meta["qparams"];
+        let calibrate = CalibrateOptions {
+            per_tensor: params["per_tensor_activations"].as_bool().unwrap_or(false),
+            ..CalibrateOptions::default()
+        };
+        let akida = AkidaOptions {
+            input_dtype: if params["input_dtype"] == "int8" { DType::I8 } else { DType::U8 },
+            last_output_8_bits: params["last_output_bits"] == 8,
+            until: self.meta["quantize_until"].as_str().map(str::to_owned),
+        };
+        (calibrate, akida)
+    }
+
+    fn compile(&self, model: &str, pipeline: &str, source: Source) -> Result<Graph, String> {
+        let registry = Registry::built_in();
+        let graph = qirc::onnx::import(&self.file(model), &registry).map_err(words)?;
+        let mut sources = Sources::default();
+        let text = pass::named_pipeline(pipeline).unwrap();
+        let id = sources.add(pipeline, text).unwrap();
+        let calls = qirc::syntax::pipeline::parse(text, id).map_err(words)?.0;
+        let (calibrate, akida) = self.options();
+        let wishes = Compile { source, calibrate, akida, ..Compile::with_rules(&[], &mut sources) };
+        match pass::compile(graph, &registry, &calls, wishes, None, &mut |_, _| {}) {
+            Ok(outcome) => Ok(outcome.graph),
+            Err(pass::Failure::Input(found) | pass::Failure::Bug { found, .. }) => Err(words(found)),
+        }
+    }
+
+    fn reference(&self) -> Result<Graph, String> {
+        qirc::onnx::import(&self.file("quantized.onnx"), &Registry::built_in()).map_err(words)
+    }
+}
+
+fn words(found: Diagnostics) -> String {
+    found.into_iter().map(|d| render(&d, &Sources::default(), false)).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let root = std::env::var_os("QIRC_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
+    let mut dirs: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    dirs.sort();
+    let cases: Vec<Case> = dirs
+        .into_iter()
+        .filter_map(|dir| {
+            let meta = fs::read_to_string(dir.join("meta.json")).ok()?;
+            Some(Case { meta: serde_json::from_str(&meta).unwrap(), dir })
+        })
+        .filter(|case| in_scope(case))
+        .collect();
+    assert!(!cases.is_empty(), "no cases found");
+    cases
+}
+
+/// Layers that come with later work: lookup tables, transposed and temporal convolutions.
+fn in_scope(case: &Case) -> bool {
+    let later = |op: &str| op.contains("LUT") || op.contains("Transpose") || op.contains("BufferTempConv");
+    !case.meta["ops"].as_array().unwrap().iter().any(|op| later(op.as_str().unwrap()))
+}
+
+/// Runs `check` on every case, prints the count per family and fails if any differs.
+fn replay(title: &str, check: impl Fn(&Case) -> Result<(), String>) {
+    let mut families: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for case in cases() {
+        let family = case.meta["family"].as_str().unwrap().to_owned();
+        let count = families.entry(family).or_default();
+        match check(&case) {
+            Ok(()) => count.0 += 1,
+            Err(fault) => {
+                count.1 += 1;
+                faults.push(format!("{}: {fault}", case.name()));
+            }
+        }
+    }
+    println!("{title}");
+    for (family, (matched, differ)) in families {
+        println!("{family}: {matched} matched, {differ} differ");
+    }
+    assert!(faults.is_empty(), "{title}: {} cases differ\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The values of a run, by name.
+fn run(graph: &Graph, input: Tensor, arithmetic: Arithmetic) -> Result<BTreeMap<String, Tensor>, String> {
+    let registry = Registry::built_in();
+    let plan = Plan::new(graph, &registry, arithmetic).map_err(|error| words(error.into()))?;
+    let name = graph.value(graph.inputs().next().unwrap()).name.to_string();
+    let mut values = BTreeMap::new();
+    plan.run(&BTreeMap::from([(name, input)]), &mut |id, tensor| {
+        values.insert(graph.value(id).name.to_string(), tensor.clone());
+    })
+    .map_err(|error| words(error.into()))?;
+    Ok(values)
+}
+
+/// Every array of an archive, by name.
+fn npz(path: &Path) -> BTreeMap<String, Tensor> {
+    let mut zip = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
+    (0..zip.len())
+        .map(|i| {
+            let mut member = zip.by_index(i).unwrap();
+            let name = member.name().trim_end_matches(".npy").to_owned();
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes).unwrap();
+            (name, NpyReader::open(Cursor::new(bytes)).unwrap().read_all().unwrap())
+        })
+        .collect()
+}
+
+/// Equal bits, or, for what float operators behind the dequantizer make, a few units in the last place.
+fn same(ours: &Tensor, theirs: &Tensor, exact: bool) -> bool {
+    if exact {
+        return ours.dtype() == theirs.dtype()
+            && ours.sizes() == theirs.sizes()
+            && ours.to_le_bytes() == theirs.to_le_bytes();
+    }
+    match (ours.elements::<f32>(), theirs.elements::<f32>()) {
+        // onnxruntime's exp, sin and sums round differently in the last bits.
+        (Some(a), Some(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a value is made on the device, by the input quantizer or by the dequantizer.
+fn on_device(graph: &Graph, value: ValueId) -> bool {
+    graph.node(value.node).op().is_none_or(|op| op.starts_with(char::is_uppercase))
+}
+
+#[test]
+fn quantized_files_run_to_the_recorded_values() {
+    replay("running the reference's quantized files", |case| {
+        let graph = case.reference()?;
+        let values = run(&graph, case.npy("input.npy"), Arithmetic::F32)?;
+        for (name, theirs) in npz(&case.file("node_outputs.npz")) {
+            let ours = values.get(&name).ok_or(format!("there is no value {name}"))?;
+            let id = graph.find(&name).ok_or(format!("there is no value {name}"))?;
+            if !same(ours, &theirs, on_device(&graph, id)) {
+                return Err(format!("{name} differs in f32 arithmetic"));
+            }
+        }
+        if case.file("exact.npy").exists() {
+            let values = run(&graph, case.npy("input.npy"), Arithmetic::Exact)?;
+            let theirs = case.npy("exact.npy");
+            let dequantizer = graph.node(graph.outputs()[0].value.node);
+            let last = &graph.value(dequantizer.operand(0).ok_or("no dequantizer")?).name;
+            let integers = |tensor: &Tensor| -> Vec<i64> {
+                let ints = tensor.elements::<i8>().map(|v| v.iter().map(|&v| i64::from(v)).collect());
+                ints.or_else(|| tensor.elements::<i32>().map(|v| v.iter().map(|&v| i64::from(v)).collect()))
+                    .or_else(|| tensor.elements::<f32>().map(|v| v.iter().map(|&v| v as i64).collect()))
+                    .or_else(|| tensor.elements().map(<[i64]>::to_vec))
+                    .unwrap_or_default()
+            };
+            if integers(&values[&**last]) != integers(&theirs) {
+                return Err("exact arithmetic differs from exact.npy".to_owned());
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What makes each quantized value: operator, attributes, constants, grid, node name, and the names of
+/// its other operands. A node without constants may be called otherwise: the reference gives
+/// concatenations that it splits a random name.
+fn describe(graph: &Graph) -> BTreeMap<String, String> {
+    graph
+        .order()
+        .into_iter()
+        .filter_map(|id| {
+            let node = graph.node(id);
+            let Kind::Op { op, attrs } = &node.kind else { return None };
+            if !op.starts_with(char::is_uppercase) {
+                return None;
+            }
+            let operands: Vec<String> = node
+                .operands
+                .iter()
+                .map(|operand| match operand {
+                    None => "_".to_owned(),
+                    Some(value) => match graph.constant(*value) {
+                        Some(tensor) => format!("{} = {tensor:?}", graph.value(*value).name),
+                        None => graph.value(*value).name.to_string(),
+                    },
+                })
+                .collect();
+            let results: Vec<String> = node.results.iter().map(|value| format!("{value:?}")).collect();
+            let constants = node.operands.iter().flatten().any(|value| graph.constant(*value).is_some());
+            let name = if constants { &*node.name } else { "" };
+            let text = format!("{op} {attrs:?}\n{}\n{}\n{name}", operands.join("\n"), results.join("\n"));
+            Some((node.results[0].name.to_string(), text))
+        })
+        .collect()
+}
+
+#[test]
+fn requantizing_prepared_models_gives_the_same_integers() {
+    replay("requantizing the reference's prepared models", |case| {
+        let text = fs::read_to_string(case.file("ranges.json")).map_err(|error| error.to_string());
+        let Ok(text) = text else { return Ok(()) };
+        let ranges = read_ranges(&text, "ranges.json").map_err(words)?;
+        let source = Source::Ranges { ranges, file: "ranges.json".into() };
+        let ours = describe(&case.compile("sanitized.onnx", "akida-as-is", source)?);
+        let theirs = describe(&case.reference()?);
+        if ours.keys().ne(theirs.keys()) {
+            return Err(format!("layers {:?}, expected {:?}", ours.keys(), theirs.keys()));
+        }
+        for (name, theirs) in &theirs {
+            let ours = &ours[name];
+            if let Some((a, b)) = ours.lines().zip(theirs.lines()).find(|(a, b)| a != b) {
+                return Err(format!("{name} differs:\n  ours   {a:.300}\n  theirs {b:.300}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The layers in order, with the operators that their operands come from.
+fn wiring(graph: &Graph) -> Vec<String> {
+    let kind = |id| {
+        let node = graph.node(id);
+        match &node.kind {
+            Kind::Op { op, attrs } => {
+                let word = |name| attrs.get_str(name).unwrap_or("");
+                let operands = node.operands.len();
+                format!("{op}/{}/{}/{operands}", word("pool"), word("activation"))
+            }
+            Kind::Input | Kind::Const(_) => String::new(),
+        }
+    };
+    let mut layers: Vec<String> = graph
+        .order()
+        .into_iter()
+        .filter(|&id| graph.node(id).op().is_some())
+        .map(|id| {
+            let from: Vec<String> = graph
+                .node(id)
+                .operands
+                .iter()
+                .flatten()
+                .filter(|value| graph.constant(**value).is_none())
+                .map(|value| kind(value.node))
+                .collect();
+            format!("{} <- {}", kind(id), from.join(" + "))
+        })
+        .collect();
+    layers.sort();
+    layers
+}
+
+/// Where we leave fewer operators float (docs/differences.md), outputs leave the device on another grid
+/// than the reference's. They are compared as reals: each side is within one step of its own grid.
+fn close_reals(ours: &Graph, theirs: &Graph, input: Tensor) -> Result<(), String> {
+    let output = |graph: &Graph| -> Result<Vec<f32>, String> {
+        let values = run(graph, input.clone(), Arithmetic::Exact)?;
+        let name = &graph.value(graph.outputs()[0].value).name;
+        Ok(values[&**name].elements::<f32>().unwrap().to_vec())
+    };
+    let (a, b) = (output(ours)?, output(theirs)?);
+    let step = |graph: &Graph| -> f64 {
+        let grids = graph.values().filter(|value| {
+            graph.uses(*value).iter().any(|at| graph.node(at.node).op() == Some("Dequantizer"))
+        });
+        let factors = grids.filter_map(|value| Some(graph.ty(value).grid.affine()?.factors.clone()));
+        factors.flat_map(|factors| factors.to_vec()).map(|inv_scale| 1.0 / inv_scale).fold(0.0, f64::max)
+    };
+    let step = step(ours) + step(theirs);
+    let far = a.iter().zip(&b).filter(|(a, b)| f64::from((*a - *b).abs()) > step).count();
+    if a.len() != b.len() || far * 1000 > a.len() {
+        return Err(format!("{far} of {} outputs are more than one step away", a.len()));
+    }
+    Ok(())
+}
+
+/// Integers that leave the device, one tensor per operand of the dequantizer.
+fn leaving(graph: &Graph, values: &BTreeMap<String, Tensor>) -> Vec<Tensor> {
+    let dequantizer = graph
+        .order()
+        .into_iter()
+        .find(|&id| graph.node(id).op() == Some("Dequantizer"))
+        .expect("a dequantizer");
+    let operands = graph.node(dequantizer).operands.iter().flatten().step_by(2);
+    operands.map(|value| values[&*graph.value(*value).name].clone()).collect()
+}
+
+#[test]
+fn compiling_float_models_gives_the_same_layers_and_close_outputs() {
+    replay("compiling the float models", |case| {
+        if !case.file("model.onnx").exists() {
+            return Ok(());
+        }
+        let source = Source::Files(vec![case.file("samples.npy")]);
+        let ours = case.compile("model.onnx", "akida", source)?;
+        let theirs = case.reference()?;
+        let (a, b) = (wiring(&ours), wiring(&theirs));
+        let float =
+            |layers: &[String]| layers.iter().filter(|layer| layer.starts_with(char::is_lowercase)).count();
+        let improved = float(&a) < float(&b);
+        if a != b && !improved {
+            return Err(format!(
+                "layers\n  ours   {}\n  theirs {}",
+                a.join("\n         "),
+                b.join("\n         ")
+            ));
+        }
+        let input = case.npy("input.npy");
+        if improved {
+            return close_reals(&ours, &theirs, input);
+        }
+        let ours = leaving(&ours, &run(&ours, input.clone(), Arithmetic::Exact)?);
+        let theirs = leaving(&theirs, &run(&theirs, input, Arithmetic::Exact)?);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let steps = |tensor: &Tensor| -> Vec<i64> {
+                let bytes = tensor.elements::<i8>().map(|v| v.iter().map(|&v| i64::from(v)).collect());
+                bytes
+                    .or_else(|| tensor.elements::<i32>().map(|v| v.iter().map(|&v| i64::from(v)).collect()))
+                    .unwrap()
+            };
+            let (a, b) = (steps(ours), steps(theirs));
+            let far = a.iter().zip(&b).filter(|(a, b)| (*a - *b).abs() > 1).count();
+            if a.len() != b.len() || far * 1000 > a.len() {
+                return Err(format!("{far} of {} outputs are more than one step away", a.len()));
+            }
+        }
+        Ok(())
+    });
+}
