@@ -140,6 +140,6 @@ fn docs_say_what_the_schemas_say() {
     assert!(
         found == text,
         "docs/ops.md differs from the schemas at line {}: run `QIRC_BLESS=1 cargo test --test docs_ops`",
-        different.map_or_else(|| found.lines().count().min(text.lines().count()), |line| line) + 1
+        different.unwrap_or_else(|| found.lines().count().min(text.lines().count())) + 1
     );
 }

@@ -1,8 +1,14 @@
 //! What holds for every operator.
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
 use super::testing::{labels, lower};
-use super::{Arithmetic, Lowered, Quantize, Registry};
-use crate::tensor::Tensor;
+use super::{Arithmetic, AttrSpec, Lowered, Quantize, Registry};
+use crate::ir::{Attr, AttrKind, Attrs};
+use crate::tensor::{AffineGrid, DType, Dim, Grid, Shape, Tensor, TensorType};
 
 /// The sources of all families, so that a constraint without a check shows.
 fn sources() -> Vec<String> {
@@ -101,6 +107,145 @@ fn every_onnx_operator_is_lifted_once() {
         for lift in entry.operator.lifts() {
             assert!(seen.insert((lift.domain, lift.op_type.to_string())), "{} is lifted twice", lift.op_type);
             assert!(lift.since >= 1);
+        }
+    }
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::built_in);
+
+fn dim() -> impl Strategy<Value = Dim> {
+    prop_oneof![
+        8 => (1usize..4).prop_map(Dim::Fixed),
+        1 => select(vec![0, usize::MAX, 1 << 32, 1 << 62]).prop_map(Dim::Fixed),
+        1 => Just(Dim::Symbol("N".into())),
+    ]
+}
+
+/// Types that often fit together: one storage and few sizes.
+fn operands() -> impl Strategy<Value = Vec<Option<TensorType>>> {
+    let storage =
+        select(vec![DType::F32, DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64]);
+    let odd = select(DType::ALL.to_vec());
+    let shape = (select(vec![0usize, 1, 1, 2, 3, 4, 4, 5]), prop::collection::vec(dim(), 5))
+        .prop_map(|(rank, dims)| Shape::new(dims.into_iter().take(rank)));
+    let one = (
+        shape,
+        prop::option::weighted(0.1, odd),
+        prop::option::weighted(0.1, 1usize..4),
+        prop::bool::weighted(0.9),
+    );
+    (storage, prop::collection::vec(one, 0..8)).prop_map(|(storage, operands)| {
+        let operand = |(shape, odd, factors, present): (Shape, Option<DType>, Option<usize>, bool)| {
+            let mut ty = TensorType::new(odd.unwrap_or(storage), shape);
+            if let Some(factors) = factors {
+                ty.grid = Grid::Affine(AffineGrid::hardware(ty.storage(), vec![2.0; factors]));
+            }
+            present.then_some(ty)
+        };
+        operands.into_iter().map(operand).collect()
+    })
+}
+
+fn int() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => -1i64..4, 1 => any::<i64>()]
+}
+
+fn attr(kind: AttrKind) -> BoxedStrategy<Attr> {
+    match kind {
+        AttrKind::Bool => any::<bool>().prop_map(Attr::Bool).boxed(),
+        AttrKind::Int => int().prop_map(Attr::Int).boxed(),
+        AttrKind::Float => (-2.0f32..9.0).prop_map(Attr::Float).boxed(),
+        AttrKind::Str => select(vec!["none", "MaxPool", "GlobalAvgPool", "ReLU", "ReLUClipped", "?"])
+            .prop_map(Attr::from)
+            .boxed(),
+        AttrKind::DType => select(DType::ALL.to_vec()).prop_map(Attr::DType).boxed(),
+        AttrKind::Ints => prop::collection::vec(int(), 0..9).prop_map(Attr::from).boxed(),
+        AttrKind::Floats => prop::collection::vec(-2.0f32..9.0, 0..5).prop_map(Attr::from).boxed(),
+    }
+}
+
+type Application = (String, Attrs, Vec<Option<TensorType>>);
+
+/// An operator with any attributes, each given or not, and any operands.
+fn anything() -> impl Strategy<Value = Application> {
+    let ops: Vec<_> = REGISTRY.iter().map(|entry| entry.schema.clone()).collect();
+    select(ops).prop_flat_map(|schema| {
+        let given = |spec: &AttrSpec| {
+            let name = spec.name.to_string();
+            prop::option::weighted(0.7, attr(spec.kind)).prop_map(move |attr| (name.clone(), attr))
+        };
+        let attrs: Vec<_> = schema.attrs.iter().map(given).collect();
+        (attrs, operands()).prop_map(move |(attrs, operands)| {
+            let attrs = attrs.into_iter().filter_map(|(name, attr)| Some((name.as_str().into(), attr?)));
+            (schema.name.to_string(), attrs.collect(), operands)
+        })
+    })
+}
+
+/// An example with some of its attributes and sizes changed.
+fn nearly_an_example() -> impl Strategy<Value = Application> {
+    let examples: Vec<Application> = REGISTRY
+        .iter()
+        .flat_map(|entry| {
+            entry.operator.examples().into_iter().map(|example| {
+                let attrs = REGISTRY.complete(&entry.schema.name, example.attrs).unwrap();
+                let types = example.operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type));
+                (entry.schema.name.to_string(), attrs, types.collect())
+            })
+        })
+        .collect();
+    select(examples).prop_flat_map(|(op, attrs, operands)| {
+        let changed = |(name, value): (&str, &Attr)| {
+            let (name, value) = (name.to_owned(), value.clone());
+            prop::option::weighted(0.1, attr(value.kind()))
+                .prop_map(move |new| (name.as_str().into(), new.unwrap_or(value.clone())))
+        };
+        let attrs: Vec<_> = attrs.iter().map(changed).collect();
+        let sizes = prop::collection::vec(prop::option::weighted(0.05, dim()), 32);
+        (attrs, sizes).prop_map(move |(attrs, sizes)| {
+            let mut sizes = sizes.into_iter();
+            let mut changed = |ty: &TensorType| {
+                ty.with_shape(Shape::new(
+                    ty.shape.iter().map(|dim| sizes.next().flatten().unwrap_or(dim.clone())),
+                ))
+            };
+            let operands = operands.iter().map(|ty| ty.as_ref().map(&mut changed)).collect();
+            (op.clone(), attrs.into_iter().collect(), operands)
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Whatever an operator is applied to, it says what is wrong or keeps its word: the result is
+    /// of the inferred type. Unknown sizes are 2 when it runs, which the inferred shape admits.
+    #[test]
+    fn no_application_panics((op, attrs, operands) in prop_oneof![anything(), nearly_an_example()]) {
+        let registry = &*REGISTRY;
+        let Ok(attrs) = registry.complete(&op, attrs) else { return Ok(()) };
+        let Ok(inferred) = registry.infer(&op, &attrs, &operands) else { return Ok(()) };
+        let entry = registry.get(&op).unwrap();
+        entry.operator.macs(&super::Call { schema: &entry.schema, attrs: &attrs, operands: &operands });
+        let sizes = |ty: &TensorType| -> Vec<usize> { ty.shape.iter().map(|dim| dim.fixed().unwrap_or(2)).collect() };
+        let small = |ty: &TensorType| {
+            let count = sizes(ty).iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+            count.is_some_and(|n| n < 5000) && sizes(ty).iter().all(|&size| size < 5000)
+        };
+        if !operands.iter().flatten().chain(&inferred).all(small) {
+            return Ok(());
+        }
+        let fill = |ty: &TensorType| {
+            let count = sizes(ty).iter().product::<usize>();
+            Tensor::new(&sizes(ty), (0..count).map(|i| (i % 5) as f32 - 1.0).collect()).unwrap().cast(ty.storage())
+        };
+        let tensors: Vec<Option<Tensor>> = operands.iter().map(|ty| ty.as_ref().map(fill)).collect();
+        if let Ok(results) = registry.eval(&op, &attrs, &tensors, Arithmetic::Exact) {
+            prop_assert_eq!(results.len(), inferred.len());
+            for (ty, tensor) in inferred.iter().zip(&results) {
+                prop_assert!(ty.shape.admits(tensor.sizes()), "{} {:?}: {:?} is not {}", op, attrs, tensor.sizes(), ty.shape);
+                prop_assert_eq!(ty.storage(), tensor.dtype());
+            }
         }
     }
 }
