@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayNote};
-use crate::diag::{Diagnostics, Loc, WithPlaces};
+use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
@@ -83,7 +83,8 @@ pub fn quantize_akida(
             // A layer whose parameters do not exist stays float, and with it what hangs on it
             // alone: each round refuses one layer more, so the rounds end.
             Err(Refusal::Layer(id, error)) => {
-                refused.insert(id, error.to_string());
+                let words: Vec<String> = std::iter::once(error.to_string()).chain(error.hints()).collect();
+                refused.insert(id, words.join("; "));
             }
             Err(Refusal::Input(error)) => return Err(fail(error)),
         }

@@ -140,7 +140,7 @@ fn powers(layer: &LayerCall, position: usize) -> Result<Vec<f64>, OpError> {
         return Err(OpError::Unsupported {
             op: layer.call.op(),
             what: format!("{} input", grid.storage),
-            way_out: Some("quantize the input of the network as int8".to_owned()),
+            way_out: Some("quantize the input of the network as int8 (--input-dtype int8)".to_owned()),
         });
     }
     if grid.factors.iter().any(|&scale| exponent_of(scale).is_none()) {

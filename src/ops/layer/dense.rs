@@ -115,7 +115,7 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         return Err(OpError::Unsupported {
             op: call.op(),
             what: format!("{} input", grid.storage),
-            way_out: Some("quantize the input of the network as int8".to_owned()),
+            way_out: Some("quantize the input of the network as int8 (--input-dtype int8)".to_owned()),
         });
     }
     let sizes = call.ty(W)?.shape.sizes().unwrap_or_default();

@@ -37,7 +37,7 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
             return Err(OpError::Unsupported {
                 op: call.op(),
                 what: "uint8 input".to_owned(),
-                way_out: Some("quantize the input of the network as int8".to_owned()),
+                way_out: Some("quantize the input of the network as int8 (--input-dtype int8)".to_owned()),
             });
         }
         _ => {
