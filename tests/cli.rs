@@ -72,11 +72,15 @@ fn the_same_bytes_come_out_for_any_threads_and_batches() {
     }
     for other in ["b", "c"] {
         for extension in ["onnx", "safetensors", "ranges.json", "report.txt"] {
-            let (first, second) = (run.bytes(&format!("a.{extension}")), run.bytes(&format!("{other}.{extension}")));
+            let (first, second) =
+                (run.bytes(&format!("a.{extension}")), run.bytes(&format!("{other}.{extension}")));
             assert_eq!(first, second, "{other}.{extension} differs from a.{extension}");
         }
         let text = |name: &str| String::from_utf8(run.bytes(name)).unwrap();
-        assert_eq!(text("a.qir"), text(&format!("{other}.qir")).replace(&format!("{other}.safetensors"), "a.safetensors"));
+        assert_eq!(
+            text("a.qir"),
+            text(&format!("{other}.qir")).replace(&format!("{other}.safetensors"), "a.safetensors")
+        );
     }
 }
 
@@ -90,7 +94,8 @@ fn both_quantized_forms_run_to_the_same_values() {
         run.ok(&["run", &format!("d.q.{form}"), "--input", &input, "--output-dir", form, "--all-values"]);
     }
     let names = |form: &str| {
-        let mut names: Vec<_> = fs::read_dir(run.path(form)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(run.path(form)).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         names
     };
@@ -177,7 +182,8 @@ fn check_shows_the_bounds_of_a_quantized_model() {
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let run = Run::new();
-    for args in [&["compile"][..], &["compile", "m.onnx", "--frobnicate"], &["run", "m.onnx"], &["nonsense"]] {
+    for args in [&["compile"][..], &["compile", "m.onnx", "--frobnicate"], &["run", "m.onnx"], &["nonsense"]]
+    {
         assert_eq!(run.qirc(args).status.code(), Some(2), "{args:?}");
     }
 }
@@ -199,10 +205,14 @@ fn faults_of_the_input_are_named_and_leave_no_file() {
     run.refused(&compile(&["--ranges", "bad.json"]), "Q0608");
     fs::write(run.path("other.json"), "{\"x\": {\"lowest\": [0], \"highest\": [1]}}").unwrap();
     run.refused(&compile(&["--ranges", "other.json"]), "Q0609");
-    let text = run.refused(&["compile", &digits("digits_mlp.onnx"), "--samples", &samples, "-o", "out.onnx"], "Q0611");
+    let text = run
+        .refused(&["compile", &digits("digits_mlp.onnx"), "--samples", &samples, "-o", "out.onnx"], "Q0611");
     assert!(text.contains("--input-dtype int8"), "{text}");
     run.refused(&["run", &model, "--output-dir", "o"], "Q0801");
-    run.refused(&["run", &model, "--input", &format!("input={}", digits("y_test.npy")), "--output-dir", "o"], "Q0803");
+    run.refused(
+        &["run", &model, "--input", &format!("input={}", digits("y_test.npy")), "--output-dir", "o"],
+        "Q0803",
+    );
     assert_eq!(run.files(), ["bad.json", "o", "other.json"]);
 }
 

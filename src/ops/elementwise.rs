@@ -1,6 +1,5 @@
-//! Element-wise operators of one operand: `relu`, `clip`, `sigmoid`, `sin`, `sqrt`.
+//! Element-wise operators of one operand: `relu`, `clip`, and functions such as `sigmoid` and `sqrt`.
 
-use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize,
     Schema, for_float,
@@ -10,7 +9,9 @@ use crate::kernels::Float;
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(Relu), Box::new(Clip), Box::new(Sigmoid), Box::new(Sin), Box::new(Sqrt)]
+    let functions = FUNCTIONS.iter().map(|function| Box::new(function) as Box<dyn Operator>);
+    let bounds: [Box<dyn Operator>; 2] = [Box::new(Relu), Box::new(Clip)];
+    bounds.into_iter().chain(functions).collect()
 }
 
 /// The result type of an operator that keeps shape and storage.
@@ -174,67 +175,67 @@ impl Operator for Clip {
     }
 }
 
-pub struct Sigmoid;
-
-impl Operator for Sigmoid {
-    fn schema(&self) -> Schema {
-        Schema::new(
-            "sigmoid",
-            "`y = 1 / (1 + exp(-x))` for each element, every step rounded to the storage type.\n\n\
-             * C1: x is plain f32 or f64.",
-        )
-        .operand("x")
-        .rounding()
-    }
-
-    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        same(call, FLOATS)
-    }
-
-    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => {
-            let one = T::from(1.0f32);
-            map::<T>(inputs, |v| (one / (one + Real::exp(-v))).canonical())
-        })
-    }
-
-    fn quantize(&self) -> Quantize {
-        Quantize::No("the device has no sigmoid")
-    }
-
-    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node("Sigmoid", cx.operand_names.to_vec())]))
-    }
-
-    fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let x = cx.operand(0)?;
-            Ok(vec![cx.op("sigmoid", Attrs::new(), &[x])?])
-        }
-        vec![Lift { domain: "", op_type: "Sigmoid".into(), since: 6, lift }]
-    }
-
-    fn macs(&self, _: &Call) -> u64 {
-        0
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.0, 100.0]);
-        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
-    }
+/// A function of one number that the device does not have.
+pub struct Function {
+    name: &'static str,
+    onnx: &'static str,
+    /// The oldest opset with the version that is understood.
+    since: i64,
+    formula: &'static str,
+    f32: fn(f32) -> f32,
+    f64: fn(f64) -> f64,
 }
 
-pub struct Sin;
+/// Each from the pure-Rust `libm`, one rounding a step.
+const FUNCTIONS: &[Function] = &[
+    Function { name: "abs", onnx: "Abs", since: 6, formula: "`y = |x|`", f32: libm::fabsf, f64: libm::fabs },
+    Function { name: "cos", onnx: "Cos", since: 7, formula: "`y = cos(x)`", f32: libm::cosf, f64: libm::cos },
+    Function { name: "erf", onnx: "Erf", since: 9, formula: "`y = erf(x)`", f32: libm::erff, f64: libm::erf },
+    Function { name: "exp", onnx: "Exp", since: 6, formula: "`y = exp(x)`", f32: libm::expf, f64: libm::exp },
+    Function {
+        name: "floor",
+        onnx: "Floor",
+        since: 6,
+        formula: "`y = floor(x)`",
+        f32: libm::floorf,
+        f64: libm::floor,
+    },
+    Function { name: "log", onnx: "Log", since: 6, formula: "`y = ln(x)`", f32: libm::logf, f64: libm::log },
+    Function { name: "neg", onnx: "Neg", since: 6, formula: "`y = -x`", f32: |x| -x, f64: |x| -x },
+    Function {
+        name: "sigmoid",
+        onnx: "Sigmoid",
+        since: 6,
+        formula: "`y = 1 / (1 + exp(-x))`, every step rounded,",
+        f32: |x| 1.0 / (1.0 + libm::expf(-x)),
+        f64: |x| 1.0 / (1.0 + libm::exp(-x)),
+    },
+    Function { name: "sin", onnx: "Sin", since: 7, formula: "`y = sin(x)`", f32: libm::sinf, f64: libm::sin },
+    Function {
+        name: "sqrt",
+        onnx: "Sqrt",
+        since: 6,
+        formula: "`y = sqrt(x)`",
+        f32: libm::sqrtf,
+        f64: libm::sqrt,
+    },
+    Function {
+        name: "tanh",
+        onnx: "Tanh",
+        since: 6,
+        formula: "`y = tanh(x)`",
+        f32: libm::tanhf,
+        f64: libm::tanh,
+    },
+];
 
-impl Operator for Sin {
+impl Operator for &'static Function {
     fn schema(&self) -> Schema {
-        Schema::new(
-            "sin",
-            "`y = sin(x)` for each element, x in radians; NaN where x is not finite.\n\n\
-             * C1: x is plain f32 or f64.",
-        )
-        .operand("x")
-        .rounding()
+        let doc = format!(
+            "{} for each element; NaN where that is no number.\n\n* C1: x is plain f32 or f64.",
+            self.formula
+        );
+        Schema { doc: doc.into(), ..Schema::new(self.name, "").operand("x").rounding() }
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
@@ -242,23 +243,29 @@ impl Operator for Sin {
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => map::<T>(inputs, |v| Real::sin(v).canonical()))
+        match inputs.get(0)?.dtype() {
+            DType::F64 => map::<f64>(inputs, |v| (self.f64)(v).canonical()),
+            // `infer` lets nothing else through.
+            _ => map::<f32>(inputs, |v| (self.f32)(v).canonical()),
+        }
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::No("the device has no sine")
+        Quantize::No("the device does not have this function")
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node("Sin", cx.operand_names.to_vec())]))
+        Ok(Lowered::Nodes(vec![cx.node(self.onnx, cx.operand_names.to_vec())]))
     }
 
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            Ok(vec![cx.op("sin", Attrs::new(), &[x])?])
+            let function = FUNCTIONS.iter().find(|function| function.onnx == cx.node.op_type);
+            let name = function.ok_or_else(|| cx.unsupported("this function"))?.name;
+            Ok(vec![cx.op(name, Attrs::new(), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Sin".into(), since: 7, lift }]
+        vec![Lift { domain: "", op_type: self.onnx.into(), since: self.since, lift }]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -266,54 +273,7 @@ impl Operator for Sin {
     }
 
     fn examples(&self) -> Vec<Example> {
-        let x = Tensor::new(&[4], vec![0.0f32, 1.5, -1.5, 100.0]);
-        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
-    }
-}
-
-pub struct Sqrt;
-
-impl Operator for Sqrt {
-    fn schema(&self) -> Schema {
-        Schema::new(
-            "sqrt",
-            "`y = sqrt(x)` for each element, rounded once; NaN below zero.\n\n\
-             * C1: x is plain f32 or f64.",
-        )
-        .operand("x")
-        .rounding()
-    }
-
-    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        same(call, FLOATS)
-    }
-
-    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => map::<T>(inputs, |v| Real::sqrt(v).canonical()))
-    }
-
-    fn quantize(&self) -> Quantize {
-        Quantize::No("the device has no square root")
-    }
-
-    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node("Sqrt", cx.operand_names.to_vec())]))
-    }
-
-    fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let x = cx.operand(0)?;
-            Ok(vec![cx.op("sqrt", Attrs::new(), &[x])?])
-        }
-        vec![Lift { domain: "", op_type: "Sqrt".into(), since: 6, lift }]
-    }
-
-    fn macs(&self, _: &Call) -> u64 {
-        0
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        let x = Tensor::new(&[4], vec![0.0f32, 2.0, 4.0, 1e-10]);
+        let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.5, 100.0]);
         vec![Example { attrs: Attrs::new(), operands: vec![x] }]
     }
 }

@@ -22,11 +22,10 @@ pub trait Real:
 {
     fn sqrt(self) -> Self;
     fn exp(self) -> Self;
-    fn sin(self) -> Self;
 }
 
 macro_rules! reals {
-    ($($T:ident $sqrt:ident $exp:ident $sin:ident;)*) => {$(
+    ($($T:ident $sqrt:ident $exp:ident;)*) => {$(
         impl Real for $T {
             fn sqrt(self) -> Self {
                 libm::$sqrt(self)
@@ -35,17 +34,13 @@ macro_rules! reals {
             fn exp(self) -> Self {
                 libm::$exp(self)
             }
-
-            fn sin(self) -> Self {
-                libm::$sin(self)
-            }
         }
     )*};
 }
 
 reals! {
-    f32 sqrtf expf sinf;
-    f64 sqrt exp sin;
+    f32 sqrtf expf;
+    f64 sqrt exp;
 }
 
 /// The types that element-wise arithmetic is defined for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::diag::{Diagnostics, Sources, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, Sources, WithPlaces};
 use crate::ir::{Graph, Range, ValueId};
 use crate::ops::Registry;
 use crate::quant::{
@@ -82,6 +82,10 @@ pub fn compile(
         Some(last) => &calls[..=last],
         None => calls,
     };
+    let seed = match source {
+        Source::Random { seed } => Some(seed),
+        Source::None | Source::Files(_) | Source::Ranges { .. } => None,
+    };
     let calibration = match source {
         _ if !calls.iter().any(|call| call.name == "calibrate") => Calibration::None,
         Source::None => Calibration::None,
@@ -94,6 +98,14 @@ pub fn compile(
             Calibration::Samples(random(&graph, count, seed).map_err(Failure::Input)?)
         }
     };
+    let mut warnings = Diagnostics::default();
+    if let (Calibration::Samples(samples), Some(seed)) = (&calibration, seed) {
+        let message =
+            format!("no samples are given: ranges come from {} random inputs (seed {seed})", samples.count());
+        warnings.push(
+            Diagnostic::warning("Q0622", message).note("real inputs give better ranges: --samples FILE.npy"),
+        );
+    }
     let of = match &calibration {
         Calibration::Samples(samples) => calibrate.num_samples.unwrap_or(usize::MAX).min(samples.count()),
         Calibration::None | Calibration::Ranges { .. } => 0,
@@ -107,7 +119,7 @@ pub fn compile(
         akida,
         progress: &mut |done| progress(done, of),
         ranges: BTreeMap::new(),
-        warnings: Diagnostics::default(),
+        warnings,
         rewrites: Vec::new(),
         report: None,
     };
