@@ -195,16 +195,18 @@ fn faults_of_the_input_are_named_and_leave_no_file() {
     run.refused(&["check", "missing.onnx"], "Q0401");
     run.refused(&["check", "missing.qir"], "Q0810");
     run.refused(&["check", "model.txt"], "Q0811");
-    let compile = |extra: &[&str]| [&["compile", &*model, "-o", "out.onnx"], extra].concat();
-    run.refused(&compile(&["--samples", "missing.npy"]), "Q0601");
-    run.refused(&compile(&["--samples", &digits("y_test.npy")]), "Q0605");
-    run.refused(&compile(&["--samples", &samples, "--quantize-until", "nowhere"]), "Q0525");
-    run.refused(&compile(&["--samples", &samples, "--input-shape", "x=1,1,8,8"]), "Q0707");
-    run.refused(&compile(&["--samples", &samples, "--input-shape", "input=1,3,8,8"]), "Q0708");
+    let compile = |extra: &[&str], code: &str| {
+        run.refused(&[&["compile", &*model, "-o", "out.onnx"], extra].concat(), code);
+    };
+    compile(&["--samples", "missing.npy"], "Q0601");
+    compile(&["--samples", &digits("y_test.npy")], "Q0605");
+    compile(&["--samples", &samples, "--quantize-until", "nowhere"], "Q0525");
+    compile(&["--samples", &samples, "--input-shape", "x=1,1,8,8"], "Q0707");
+    compile(&["--samples", &samples, "--input-shape", "input=1,3,8,8"], "Q0416");
     fs::write(run.path("bad.json"), "{\"x\": {\"lowest\": [1], \"highest\": [0]}}").unwrap();
-    run.refused(&compile(&["--ranges", "bad.json"]), "Q0608");
+    compile(&["--ranges", "bad.json"], "Q0608");
     fs::write(run.path("other.json"), "{\"x\": {\"lowest\": [0], \"highest\": [1]}}").unwrap();
-    run.refused(&compile(&["--ranges", "other.json"]), "Q0609");
+    compile(&["--ranges", "other.json"], "Q0609");
     let text = run
         .refused(&["compile", &digits("digits_mlp.onnx"), "--samples", &samples, "-o", "out.onnx"], "Q0611");
     assert!(text.contains("--input-dtype int8"), "{text}");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use qirc::diag::Sources;
 use qirc::interp::Plan;
 use qirc::ir::Graph;
+use qirc::onnx::InputShapes;
 use qirc::ops::{Arithmetic, Registry};
 use qirc::pass::{self, Compile, Source};
 use qirc::tensor::Tensor;
@@ -72,7 +73,8 @@ fn check(name: &str, graph: Graph) {
 
 #[test]
 fn onnx() {
-    check("digits_cnn.onnx", qirc::onnx::import(&file("digits_cnn.onnx"), &Registry::built_in()).unwrap());
+    let graph = qirc::onnx::import(&file("digits_cnn.onnx"), &Registry::built_in(), &InputShapes::default());
+    check("digits_cnn.onnx", graph.unwrap());
 }
 
 #[test]

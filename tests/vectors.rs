@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use qirc::diag::{Diagnostics, Sources, render};
 use qirc::interp::Plan;
 use qirc::ir::{Graph, Kind, ValueId};
+use qirc::onnx::InputShapes;
 use qirc::ops::{Arithmetic, Registry};
 use qirc::pass::{self, Compile, Source};
 use qirc::quant::{AkidaOptions, CalibrateOptions, read_ranges};
@@ -53,7 +54,7 @@ impl Case {
 
     fn compile(&self, model: &str, pipeline: &str, source: Source) -> Result<Graph, String> {
         let registry = Registry::built_in();
-        let graph = qirc::onnx::import(&self.file(model), &registry).map_err(words)?;
+        let graph = qirc::onnx::import(&self.file(model), &registry, &InputShapes::default()).map_err(words)?;
         let mut sources = Sources::default();
         let text = pass::named_pipeline(pipeline).unwrap();
         let id = sources.add(pipeline, text).unwrap();
@@ -67,7 +68,7 @@ impl Case {
     }
 
     fn reference(&self) -> Result<Graph, String> {
-        qirc::onnx::import(&self.file("quantized.onnx"), &Registry::built_in()).map_err(words)
+        qirc::onnx::import(&self.file("quantized.onnx"), &Registry::built_in(), &InputShapes::default()).map_err(words)
     }
 }
 

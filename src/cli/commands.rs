@@ -11,14 +11,14 @@ use super::args::{
 };
 use super::files::{ValueFiles, read_model, read_rules, read_tensor, read_text, write, write_qir};
 use super::session::{End, Session};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::interp::Plan;
 use crate::ir::Graph;
-use crate::onnx;
+use crate::onnx::{self, InputShapes};
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step};
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, bounds_table, check_layers, ranges_of, read_ranges, write_ranges,
+    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, ranges_of, read_ranges, write_ranges,
 };
 use crate::syntax::{qir, rules};
 
@@ -85,7 +85,13 @@ fn prepare(
     until: Option<&str>,
     after: &mut dyn FnMut(&Step, &Graph),
 ) -> Result<Outcome, End> {
-    let graph = read_model(session, &args.model)?;
+    let row = match &source {
+        Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
+        Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
+    };
+    let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
+    let shapes = InputShapes { named: args.input_shape.iter().cloned().collect(), row };
+    let graph = read_model(session, &args.model, &shapes)?;
     let user_rules = read_rules(session, &args.rules)?;
     let calls = pipeline(session, &args.pipeline)?;
     let bar = progress_bar();
@@ -147,12 +153,12 @@ fn bug(session: &Session, failure: Failure, model: &Path) -> End {
 }
 
 pub fn import(session: &mut Session, args: &ImportArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model)?;
+    let graph = read_model(session, &args.model, &InputShapes::default())?;
     Ok(write_qir(session, &graph, &args.output, "")?)
 }
 
 pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model)?;
+    let graph = read_model(session, &args.model, &InputShapes::default())?;
     let mut feeds = std::collections::BTreeMap::new();
     for (name, path) in &args.input {
         if feeds.insert(name.clone(), read_tensor(path)?).is_some() {
@@ -182,7 +188,7 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
 }
 
 pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model)?;
+    let graph = read_model(session, &args.model, &InputShapes::default())?;
     let user_rules = read_rules(session, &args.rules)?;
     let calls = pipeline(session, &args.pipeline)?;
     let mut steps = Vec::new();
@@ -229,7 +235,7 @@ fn timing(steps: &[Step]) -> String {
 }
 
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model)?;
+    let graph = read_model(session, &args.model, &InputShapes::default())?;
     let (layers, found) = check_layers(&graph, &session.registry);
     if layers.is_empty() {
         say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()));

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::session::{End, Session};
 use crate::diag::{Diagnostic, Diagnostics, SourceId};
 use crate::ir::Graph;
-use crate::onnx;
+use crate::onnx::{self, InputShapes};
 use crate::rewrite::{self, Ruleset};
 use crate::syntax::qir;
 use crate::tensor::npy::{NpyReader, write_npy};
@@ -38,10 +38,10 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
-/// Reads and verifies a model.
-pub fn read_model(session: &mut Session, path: &Path) -> Result<Graph, End> {
+/// Reads and verifies a model. What an ONNX file leaves open of its inputs, `shapes` may say.
+pub fn read_model(session: &mut Session, path: &Path, shapes: &InputShapes) -> Result<Graph, End> {
     let graph = match extension(path) {
-        "onnx" => onnx::import(path, &session.registry)?,
+        "onnx" => onnx::import(path, &session.registry, shapes)?,
         "qir" => {
             let (text, id) = read_text(session, path)?;
             let dir = path.parent().unwrap_or(Path::new("")).to_owned();

@@ -22,12 +22,41 @@ use crate::tensor::{Dim, Shape, Tensor, TensorType};
 ///
 /// # Errors
 /// Every fault that can be found: one unsupported operator does not hide the next.
-pub fn import(path: &Path, registry: &Registry) -> Result<Graph, Diagnostics> {
+pub fn import(path: &Path, registry: &Registry, shapes: &InputShapes) -> Result<Graph, Diagnostics> {
     let file = ModelFile::open(path).map_err(WithPlaces::new)?;
-    import_file(&file, registry)
+    import_file(&file, registry, shapes)
 }
 
-pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph, Diagnostics> {
+/// Sizes for what a file leaves open: types are inferred while it is read, so they must be known then.
+#[derive(Clone, Debug, Default)]
+pub struct InputShapes {
+    /// All sizes of an input, by its name.
+    pub named: BTreeMap<String, Vec<usize>>,
+    /// Sizes behind the first axis of an only input: those of the samples it will see.
+    pub row: Option<Vec<usize>>,
+}
+
+impl InputShapes {
+    /// The shape that an input gets; `None` if what is wished does not fit it.
+    fn of(&self, name: &str, only: bool, shape: Shape) -> Option<Shape> {
+        if let Some(sizes) = self.named.get(name) {
+            return shape.admits(sizes).then(|| Shape::fixed(sizes));
+        }
+        match (&self.row, shape.split_first()) {
+            (Some(row), Some((batch, rest))) if only && Shape::new(rest.iter().cloned()).admits(row) => {
+                let row = row.iter().map(|&size| Dim::Fixed(size));
+                Some(Shape::new(std::iter::once(batch.clone()).chain(row)))
+            }
+            _ => Some(shape),
+        }
+    }
+}
+
+pub(super) fn import_file(
+    file: &ModelFile,
+    registry: &Registry,
+    shapes: &InputShapes,
+) -> Result<Graph, Diagnostics> {
     let model = &file.model;
     let graph = file.graph().map_err(WithPlaces::new)?;
     let found = model.ir_version.unwrap_or_default();
@@ -46,7 +75,7 @@ pub(super) fn import_file(file: &ModelFile, registry: &Registry) -> Result<Graph
         flatten(graph, &model.functions, &opsets).map_err(|(error, node)| at(error, node.as_deref()))?;
 
     let mut importer = Importer::new(file, registry, graph);
-    let inputs = importer.inputs(graph);
+    let inputs = importer.inputs(graph, shapes);
     let outputs: Vec<&str> =
         graph.output.iter().map(|value| value.name.as_deref().unwrap_or_default()).collect();
     if outputs.is_empty() {
@@ -118,18 +147,24 @@ impl<'m> Importer<'m> {
 
     /// Adds the graph inputs and gives their names. One that is also an initializer is that
     /// constant (a default that the caller might override, which a compiled network cannot).
-    fn inputs(&mut self, graph: &'m GraphProto) -> Vec<&'m str> {
+    fn inputs(&mut self, graph: &'m GraphProto, shapes: &InputShapes) -> Vec<&'m str> {
         let infos: Vec<&ValueInfoProto> = graph
             .input
             .iter()
             .filter(|info| !self.initializers.contains_key(info.name.as_deref().unwrap_or_default()))
             .collect();
         let mut symbols = Symbols::of(&infos);
+        let only = infos.len() == 1;
         let mut names = Vec::new();
         for info in infos {
             let name = info.name.as_deref().unwrap_or_default();
             names.push(name);
-            let value = match input_type(info, &mut symbols) {
+            let shaped = input_type(info, &mut symbols).and_then(|ty| {
+                let shape = shapes.of(name, only, ty.shape.clone());
+                let shape = shape.ok_or_else(|| format!("has shape {}, which --input-shape contradicts", ty.shape))?;
+                Ok(ty.with_shape(shape))
+            });
+            let value = match shaped {
                 Ok(ty) => Some(self.graph.add_input(name, ty, Loc::unknown())),
                 Err(problem) => {
                     self.fault(OnnxError::InputType { name: name.to_owned(), problem });

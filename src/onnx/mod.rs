@@ -23,4 +23,4 @@ mod wiring;
 
 pub use error::OnnxError;
 pub use export::{encode, export};
-pub use import::import;
+pub use import::{InputShapes, import};

@@ -11,7 +11,7 @@ use crate::quant::{
 };
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
-use crate::tensor::{Dim, Shape, TensorType};
+use crate::tensor::{Shape, TensorType};
 
 use super::{Calibration, Context, Failure, PassError, Step, retype, run};
 
@@ -91,7 +91,7 @@ pub fn compile(
         Source::None => Calibration::None,
         Source::Ranges { ranges, file } => Calibration::Ranges { ranges, file },
         Source::Files(paths) => {
-            Calibration::Samples(open_files(&mut graph, registry, &paths).map_err(Failure::Input)?)
+            Calibration::Samples(open_files(&graph, &paths).map_err(Failure::Input)?)
         }
         Source::Random { seed } => {
             let count = calibrate.num_samples.unwrap_or(RANDOM_SAMPLES);
@@ -123,9 +123,18 @@ pub fn compile(
         rewrites: Vec::new(),
         report: None,
     };
-    run(&mut graph, calls, &mut cx, after)?;
+    let result = run(&mut graph, calls, &mut cx, after);
     let Context { ranges, warnings, rewrites, report, .. } = cx;
-    Ok(Outcome { graph, ranges, report, rewrites, warnings })
+    match result {
+        Ok(()) => Ok(Outcome { graph, ranges, report, rewrites, warnings }),
+        // What was noticed on the way may explain the fault.
+        Err(Failure::Input(found)) => {
+            let mut all = warnings;
+            all.extend(found);
+            Err(Failure::Input(all))
+        }
+        Err(bug) => Err(bug),
+    }
 }
 
 /// The one input of the graph.
@@ -162,27 +171,9 @@ fn set_shapes(
     retype(graph, registry, &types).map_err(|error| error.into())
 }
 
-/// Opens sample files; sizes other than the first that the input leaves open become those of the
-/// samples.
-fn open_files(
-    graph: &mut Graph,
-    registry: &Registry,
-    paths: &[PathBuf],
-) -> Result<Box<dyn Samples>, Diagnostics> {
+fn open_files(graph: &Graph, paths: &[PathBuf]) -> Result<Box<dyn Samples>, Diagnostics> {
     let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
-    let input = only_input(graph).map_err(fail)?;
-    let ty = graph.ty(input).clone();
-    let open = ty.shape.iter().skip(1).any(|dim| dim.fixed().is_none());
-    if let (true, Some(first)) = (open, paths.first()) {
-        let row = SampleFiles::row_sizes(first).map_err(fail)?;
-        if Shape::new(ty.shape.iter().skip(1).cloned()).admits(&row) {
-            let dims = ty.shape.first().cloned().into_iter().chain(row.into_iter().map(Dim::Fixed));
-            let types =
-                BTreeMap::from([(input, TensorType { shape: Shape::new(dims), grid: ty.grid.clone() })]);
-            retype(graph, registry, &types)?;
-        }
-    }
-    let value = graph.value(input);
+    let value = graph.value(only_input(graph).map_err(fail)?);
     let files = SampleFiles::open(paths, &value.name, value.ty.storage(), &value.ty.shape).map_err(fail)?;
     Ok(Box::new(files))
 }

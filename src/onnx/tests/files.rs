@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::diag::Report;
 use crate::onnx::file::{ExternalData, ModelFile};
+use crate::onnx::InputShapes;
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
 use crate::onnx::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
@@ -67,7 +68,7 @@ proptest! {
         bytes.truncate(cut as usize);
         if let Ok(file) = decode(bytes) {
             let _ = initializers(&file);
-            let _ = import_file(&file, &Registry::built_in());
+            let _ = import_file(&file, &Registry::built_in(), &InputShapes::default());
         }
     }
 

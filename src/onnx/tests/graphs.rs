@@ -3,6 +3,7 @@
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::ir::Graph;
 use crate::onnx::file::{ExternalData, ModelFile};
+use crate::onnx::InputShapes;
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
 use crate::onnx::proto::type_proto::{Tensor as TensorTypeProto, Value as TypeValue};
@@ -69,7 +70,7 @@ fn graph_of(model: &mut ModelProto) -> &mut GraphProto {
 
 fn read(model: ModelProto) -> Result<Graph, Diagnostics> {
     let file = ModelFile { name: "net.onnx".into(), model, external: ExternalData { dir: "".into() } };
-    import_file(&file, &Registry::built_in())
+    import_file(&file, &Registry::built_in(), &InputShapes::default())
 }
 
 fn faults(model: ModelProto) -> Vec<Diagnostic> {
@@ -321,7 +322,7 @@ fn round_trip(graph: &Graph) -> Graph {
     let bytes = encode(graph, &Registry::built_in()).unwrap();
     assert_eq!(bytes, encode(graph, &Registry::built_in()).unwrap());
     let file = ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap();
-    import_file(&file, &Registry::built_in()).unwrap()
+    import_file(&file, &Registry::built_in(), &InputShapes::default()).unwrap()
 }
 
 #[test]
@@ -369,7 +370,7 @@ fn a_quantized_file_keeps_every_name_and_parameter() {
         ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap()
     };
     let file = decode(bytes.to_vec());
-    let graph = import_file(&file, &Registry::built_in()).unwrap();
+    let graph = import_file(&file, &Registry::built_in(), &InputShapes::default()).unwrap();
     assert!(round_trip(&graph).same_as(&graph));
 
     let written = decode(encode(&graph, &Registry::built_in()).unwrap());
