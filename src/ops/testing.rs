@@ -130,16 +130,23 @@ pub fn lift(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<(Graph,
 
 /// What an ONNX node computes when it is read and evaluated.
 pub fn lift_and_eval(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<Tensor, OpError> {
-    let registry = Registry::built_in();
     let (graph, result) = lift(node, opset, operands)?;
     assert_eq!(graph.value(result).name.as_ref(), "y");
-    let mut values: BTreeMap<ValueId, Tensor> = BTreeMap::new();
-    for (value, operand) in graph.inputs().zip(operands.iter().filter_map(|operand| match operand {
-        Operand::Input(tensor) => Some(tensor),
+    let inputs = operands.iter().filter_map(|operand| match operand {
+        Operand::Input(tensor) => Some(tensor.clone()),
         _ => None,
-    })) {
-        values.insert(value, operand.clone());
-    }
+    });
+    eval_graph(&graph, inputs, result)
+}
+
+/// A value of a graph of operators with one result each.
+pub fn eval_graph(
+    graph: &Graph,
+    inputs: impl IntoIterator<Item = Tensor>,
+    result: ValueId,
+) -> Result<Tensor, OpError> {
+    let registry = Registry::built_in();
+    let mut values: BTreeMap<ValueId, Tensor> = graph.inputs().zip(inputs).collect();
     for id in graph.order() {
         let node = graph.node(id);
         let value = ValueId { node: id, result: 0 };

@@ -85,7 +85,8 @@ impl Constant {
                     operands: operands.clone(),
                     result,
                 };
-                let lazy = Self(Arc::new(Inner { name: name.clone(), source, depth, value: OnceLock::new() }));
+                let lazy =
+                    Self(Arc::new(Inner { name: name.clone(), source, depth, value: OnceLock::new() }));
                 if !eager {
                     return Some(lazy);
                 }

@@ -68,7 +68,11 @@ enum Head {
     Behind(ValueId, TensorType),
     Const(Pool, ConstId, TensorType),
     Proj(usize),
-    Op { op: Arc<str>, attrs: Attrs, types: Vec<TensorType> },
+    Op {
+        op: Arc<str>,
+        attrs: Attrs,
+        types: Vec<TensorType>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -598,7 +602,8 @@ impl Region<'_> {
     /// The classes as plain data.
     fn classes(self) -> Classes {
         let absent = self.egraph.find(self.absent);
-        let mut ids: Vec<Id> = self.egraph.classes().map(|class| class.id).filter(|&id| id != absent).collect();
+        let mut ids: Vec<Id> =
+            self.egraph.classes().map(|class| class.id).filter(|&id| id != absent).collect();
         ids.sort_unstable();
         let position: BTreeMap<Id, usize> = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
         let child = |id: Id| position.get(&self.egraph.find(id)).copied();

@@ -54,7 +54,12 @@ pub struct Log {
 
 impl Log {
     /// Adds a warning about a rule unless it was given before.
-    pub(super) fn warn(&mut self, rule: &Arc<str>, key: impl Into<String>, make: impl FnOnce() -> Diagnostic) {
+    pub(super) fn warn(
+        &mut self,
+        rule: &Arc<str>,
+        key: impl Into<String>,
+        make: impl FnOnce() -> Diagnostic,
+    ) {
         if self.warned.insert((rule.clone(), key.into())) {
             self.warnings.push(make());
         }

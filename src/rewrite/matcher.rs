@@ -80,11 +80,7 @@ impl<G: View + ?Sized> Scope for Bound<'_, G> {
 }
 
 /// Every match of `rule` rooted at `root`, and the near misses.
-pub fn matches<G: View + ?Sized>(
-    view: &G,
-    rule: &Rule,
-    root: G::Node,
-) -> (Vec<Match<G>>, Vec<NearMiss<G>>) {
+pub fn matches<G: View + ?Sized>(view: &G, rule: &Rule, root: G::Node) -> (Vec<Match<G>>, Vec<NearMiss<G>>) {
     let mut matcher = Matcher { view, rule, found: Vec::new(), missed: Vec::new() };
     let empty = Match { bindings: vec![None; rule.slots.len()], nodes: Vec::new() };
     matcher.node(empty, root);
@@ -209,7 +205,9 @@ impl<G: View + ?Sized> Matcher<'_, G> {
 /// Whether a tensor has elements, all of them equal to `number` in its storage.
 fn filled_with(tensor: &Tensor, number: f64) -> bool {
     fn all<T: Element>(tensor: &Tensor, number: T) -> bool {
-        tensor.elements::<T>().is_some_and(|elements| !elements.is_empty() && elements.iter().all(|v| *v == number))
+        tensor
+            .elements::<T>()
+            .is_some_and(|elements| !elements.is_empty() && elements.iter().all(|v| *v == number))
     }
     match tensor.dtype() {
         // As if the number had been read as f32.
@@ -232,9 +230,10 @@ fn bind_attr<V: Copy + Eq>(
             set(bindings, *slot, Binding::Data(Data::Attr(attr.clone())))
         }
         (AttrPattern::Equals(expected), found) => (expected.as_ref() == found).then_some(()),
-        (AttrPattern::List(patterns), Some(Attr::Ints(items))) if patterns.len() == items.len() => {
-            patterns.iter().zip(items.iter()).try_for_each(|(p, v)| bind_attr(bindings, p, Some(&Attr::Int(*v))))
-        }
+        (AttrPattern::List(patterns), Some(Attr::Ints(items))) if patterns.len() == items.len() => patterns
+            .iter()
+            .zip(items.iter())
+            .try_for_each(|(p, v)| bind_attr(bindings, p, Some(&Attr::Int(*v)))),
         (AttrPattern::List(patterns), Some(Attr::Floats(items))) if patterns.len() == items.len() => patterns
             .iter()
             .zip(items.iter())
@@ -324,7 +323,11 @@ impl From<OpError> for Unbuilt {
 }
 
 /// Builds the right side of a match; gives the value for each result of the root, types checked.
-pub fn build<G: Make + ?Sized>(view: &mut G, rule: &Rule, found: &Match<G>) -> Result<Vec<G::Value>, Unbuilt> {
+pub fn build<G: Make + ?Sized>(
+    view: &mut G,
+    rule: &Rule,
+    found: &Match<G>,
+) -> Result<Vec<G::Value>, Unbuilt> {
     let Some(&root) = found.nodes.first() else { return Err(Unbuilt::Quiet) };
     let old = view.results(root);
     let types: Vec<TensorType> = old.iter().map(|&value| view.fact(value).ty).collect();
@@ -365,8 +368,7 @@ struct Names {
 impl Names {
     fn new<G: Make + ?Sized>(view: &G, found: &Match<G>) -> Self {
         let locs: Vec<Loc> = found.nodes.iter().map(|&node| view.loc(node)).collect();
-        let free: Vec<_> =
-            found.nodes.iter().map(|&node| (view.op(node), view.node_name(node))).collect();
+        let free: Vec<_> = found.nodes.iter().map(|&node| (view.op(node), view.node_name(node))).collect();
         let heaviest = || {
             let weight = |node: G::Node| macs(view, node);
             (0..found.nodes.len()).max_by_key(|&at| found.nodes.get(at).map_or(0, |&node| weight(node)))

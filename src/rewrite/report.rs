@@ -23,10 +23,13 @@ pub fn broken(log: &mut Log, rule: &Rule, broken: &Broken, loc: Loc, value: impl
         }
     };
     log.warn(&rule.name, what.clone(), || {
-        Diagnostic::warning("Q0521", format!("rule `{}` cannot be applied to `{}`: {what}", rule.name, value()))
-            .at(rule.span, "")
-            .at_loc(&loc, "")
-            .note("a `where` condition should say where the rule holds")
+        Diagnostic::warning(
+            "Q0521",
+            format!("rule `{}` cannot be applied to `{}`: {what}", rule.name, value()),
+        )
+        .at(rule.span, "")
+        .at_loc(&loc, "")
+        .note("a `where` condition should say where the rule holds")
     });
 }
 

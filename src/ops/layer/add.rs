@@ -126,9 +126,9 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
             .map(|i| params::shift_only_divisor(call, at(&finer, i)?, at(&scales, i)?))
             .collect::<Result<_, OpError>>()?;
         operands.push(params::constant("S_out", &along_axis_1(call, entries)?, divisors));
-        params::result_grid(DType::I8, scales)
+        AffineGrid::hardware(DType::I8, scales)
     } else {
-        params::result_grid(DType::I32, finer)
+        AffineGrid::hardware(DType::I32, finer)
     };
     Ok(QuantizedLayer { operands, attrs: call.attrs.clone(), grid })
 }

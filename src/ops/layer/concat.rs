@@ -40,7 +40,7 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
     Ok(QuantizedLayer {
         operands: vec![LayerOperand::Keep(0), LayerOperand::Keep(1)],
         attrs: call.attrs.clone(),
-        grid: params::result_grid(DType::I8, scales),
+        grid: AffineGrid::hardware(DType::I8, scales),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::ops::{
     LowerCx, Lowered, MakeFunction, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer,
     Schema,
 };
-use crate::tensor::{DType, Tensor, TensorType};
+use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
 /// Operands by position.
 const X: usize = 0;
@@ -151,9 +151,9 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         let rescaling = params::rescaling(layer, &scales)?;
         operands.push(params::constant("M", &per_filter, rescaling.multipliers));
         operands.push(params::constant("S_out", &per_filter, rescaling.divisors));
-        params::result_grid(DType::I8, rescaling.scales)
+        AffineGrid::hardware(DType::I8, rescaling.scales)
     } else {
-        params::result_grid(DType::I32, scales)
+        AffineGrid::hardware(DType::I32, scales)
     };
     let mut attrs = call.attrs.clone();
     attrs.remove("max_value");
@@ -272,7 +272,8 @@ impl Operator for QuantizedDense1D {
         if bias.is_none() && call.opt_ty(B).is_some() {
             return Err(call.unsupported("a bias that is not constant"));
         }
-        let bound = proof(weights, call.known(&call.ty(W)?.shape[0])?, bias);
+        let filters = constant(W).and_then(|w| w.sizes().first().copied()).unwrap_or_default();
+        let bound = proof(weights, filters, bias);
         let op_type = OpType {
             base: Base::Dense1D,
             flatten: call.flag("flatten")?,

@@ -4,7 +4,7 @@
 use crate::ir::Range;
 use crate::ops::{Call, LayerCall, LayerOperand, OpError};
 use crate::tensor::round::{self, FixedFormat};
-use crate::tensor::{AffineGrid, DType, Element, Tensor};
+use crate::tensor::{AffineGrid, Element, Tensor};
 
 /// A quantized operand's scale at index `i` of axis 1.
 pub fn scale_at(grid: &AffineGrid, i: usize) -> Option<f64> {
@@ -183,9 +183,4 @@ pub fn shift_only_divisor(call: &Call, from: f64, to: f64) -> Result<f32, OpErro
 pub fn constant<T: Element>(suffix: &'static str, sizes: &[usize], elements: Vec<T>) -> LayerOperand {
     Tensor::new(sizes, elements)
         .map_or(LayerOperand::Absent, |tensor| LayerOperand::Constant { suffix, tensor })
-}
-
-/// The grid of a layer's result.
-pub fn result_grid(storage: DType, scales: Vec<f64>) -> AffineGrid {
-    AffineGrid::hardware(storage, scales)
 }

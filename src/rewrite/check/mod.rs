@@ -73,7 +73,11 @@ impl<'a> Checker<'a> {
                 ast::Member::Contract(_) | ast::Member::Driver(_) => continue,
             };
             if names.insert(name.text.clone(), name.span).is_some() {
-                self.error(RewriteError::Duplicate { what: "rule", name: name.text.to_string() }, name.span, "");
+                self.error(
+                    RewriteError::Duplicate { what: "rule", name: name.text.to_string() },
+                    name.span,
+                    "",
+                );
             }
             match member {
                 ast::Member::Rule(rule) => {
@@ -90,9 +94,7 @@ impl<'a> Checker<'a> {
                             let none = Modifiers::default();
                             self.rule(name, &pattern.docs, &none, body, Driver::Greedy).into_iter().collect()
                         }
-                        ast::CustomForm::Chain { ops, layer } => {
-                            self.chain(name, &pattern.docs, ops, layer)
-                        }
+                        ast::CustomForm::Chain { ops, layer } => self.chain(name, &pattern.docs, ops, layer),
                     };
                     rules.extend(checked.into_iter().map(|rule| (0, rule)));
                 }
@@ -124,7 +126,12 @@ impl<'a> Checker<'a> {
             ast::Member::Driver(name) => Some(name),
             _ => None,
         });
-        self.choice(set, "driver", given.collect(), &[("saturate", Driver::Saturate), ("greedy", Driver::Greedy)])
+        self.choice(
+            set,
+            "driver",
+            given.collect(),
+            &[("saturate", Driver::Saturate), ("greedy", Driver::Greedy)],
+        )
     }
 
     /// The one setting of its kind, which every set has.

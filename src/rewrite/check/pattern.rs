@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::super::error::RewriteError;
 use super::super::expr::{Expr, Kind};
 use super::super::helpers;
-use super::super::rule::{
-    AttrPattern, Condition, Driver, Guard, OperandPattern, Slot, Step, Template,
-};
+use super::super::rule::{AttrPattern, Condition, Driver, Guard, OperandPattern, Slot, Step, Template};
 use super::Checker;
 use super::scope::{Meaning, Scope};
 use crate::diag::Span;
@@ -39,7 +37,12 @@ impl Checker<'_> {
             Some(names) => {
                 if names.len() != count {
                     let span = pattern.op.span;
-                    self.count(&format!("`as` of `{}`", pattern.op.text), &results_of(count), names.len(), span);
+                    self.count(
+                        &format!("`as` of `{}`", pattern.op.text),
+                        &results_of(count),
+                        names.len(),
+                        span,
+                    );
                 }
                 for name in names {
                     let slot = self.bind_new(scope, name, Meaning::Value(false), 0);
@@ -158,7 +161,8 @@ impl Checker<'_> {
                 ast::OperandPattern::Op(inner) => {
                     let Some(inner_schema) = self.schema(&inner.op) else { continue };
                     if inner_schema.results.len() != 1 {
-                        let error = format!("`{}` has several results, so it can only be outermost", inner.op.text);
+                        let error =
+                            format!("`{}` has several results, so it can only be outermost", inner.op.text);
                         self.error(RewriteError::Shape(error), inner.op.span, "");
                         continue;
                     }
@@ -344,7 +348,8 @@ impl Checker<'_> {
             if driver == Driver::Saturate {
                 self.error(RewriteError::GreedyOnly { what: "`single_use`" }, span, "");
             }
-            let [ast::Arg::Expr(ast::Expr { kind: ast::ExprKind::Name(name), span: at })] = &*call.args else {
+            let [ast::Arg::Expr(ast::Expr { kind: ast::ExprKind::Name(name), span: at })] = &*call.args
+            else {
                 return self.count("`single_use`", "1 value", call.args.len(), span);
             };
             let Some(slot) = self.slot(name, *at, scope) else { return };

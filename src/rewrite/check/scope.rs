@@ -15,7 +15,10 @@ pub enum Meaning {
     /// Operands of `..more`.
     More,
     /// The attributes of an operator that its pattern does not name.
-    Rest { op: Arc<str>, named: Vec<Arc<str>> },
+    Rest {
+        op: Arc<str>,
+        named: Vec<Arc<str>>,
+    },
     /// A value of the right side.
     Shared,
 }

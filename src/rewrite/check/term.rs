@@ -39,7 +39,11 @@ impl Checker<'_> {
                 };
                 let Some(value) = value else {
                     let kind = if float { "an f32" } else { "an i64" };
-                    self.error(RewriteError::Shape(format!("`{}` is not {kind}", number.text)), number.span, "");
+                    self.error(
+                        RewriteError::Shape(format!("`{}` is not {kind}", number.text)),
+                        number.span,
+                        "",
+                    );
                     return None;
                 };
                 value
@@ -233,7 +237,9 @@ impl Checker<'_> {
         match &expr.kind {
             ast::ExprKind::Call(call) => {
                 let helper = !helpers::named(&call.name.text).is_empty();
-                call.layer || call.attrs.is_some() || (!helper && self.registry.find(&call.name.text).is_some())
+                call.layer
+                    || call.attrs.is_some()
+                    || (!helper && self.registry.find(&call.name.text).is_some())
             }
             _ => false,
         }
@@ -272,7 +278,9 @@ impl Checker<'_> {
     fn tensor(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Template> {
         let (term, kind) = self.expr(expr, None, scope)?;
         match kind {
-            Kind::Int | Kind::Float | Kind::Ints | Kind::Floats | Kind::Tensor => Some(Template::Tensor(term)),
+            Kind::Int | Kind::Float | Kind::Ints | Kind::Floats | Kind::Tensor => {
+                Some(Template::Tensor(term))
+            }
             _ => {
                 self.mismatch("a value", kind.name(), expr.span);
                 None

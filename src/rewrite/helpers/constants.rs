@@ -25,10 +25,7 @@ fn tensor(tensor: Tensor) -> Option<Data> {
 
 /// The tensor stretched to `sizes` by broadcasting; `None` if that would add or change axes.
 fn stretched(tensor: &Tensor, sizes: &[usize]) -> Option<Tensor> {
-    fn go<T: crate::tensor::Element>(
-        array: &crate::tensor::Array<T>,
-        sizes: &[usize],
-    ) -> Option<Tensor> {
+    fn go<T: crate::tensor::Element>(array: &crate::tensor::Array<T>, sizes: &[usize]) -> Option<Tensor> {
         Some(T::wrap(array.broadcast(sizes)?.to_shared()))
     }
     sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).filter(|&n| n <= LARGEST)?;
@@ -187,7 +184,8 @@ mod tests {
     #[test]
     fn per_channel_takes_scalars_and_axis_1_only() {
         let image = of_type(&[2, 3, 4, 4]);
-        let of = |sizes: &[usize], v: Vec<f32>| elements(call(&PER_CHANNEL, &[constant(sizes, v), image.clone()]));
+        let of =
+            |sizes: &[usize], v: Vec<f32>| elements(call(&PER_CHANNEL, &[constant(sizes, v), image.clone()]));
         assert_eq!(of(&[], vec![2.0]), Some((vec![3], vec![2.0; 3])));
         assert_eq!(of(&[3, 1, 1], vec![1.0, 2.0, 3.0]), Some((vec![3], vec![1.0, 2.0, 3.0])));
         assert_eq!(of(&[1, 3, 1, 1], vec![1.0, 2.0, 3.0]), Some((vec![3], vec![1.0, 2.0, 3.0])));

@@ -117,8 +117,7 @@ pub const FLATTENED: Helper = Helper {
     run: |args| {
         let ty = args.ty(0)?;
         let (batch, rest) = ty.shape.split_first()?;
-        let columns =
-            rest.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.fixed()?))?;
+        let columns = rest.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.fixed()?))?;
         let known = !rest.is_empty();
         known.then(|| Data::Type(ty.with_shape(vec![batch.clone(), Dim::Fixed(columns)])))
     },

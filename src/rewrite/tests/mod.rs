@@ -39,7 +39,11 @@ fn graph(signature: &str, body: &str) -> Graph {
         let Some((_, declared)) = line.split_once("const @") else { continue };
         let Some((name, ty)) = declared.split_once(':') else { continue };
         let sizes = ty.trim().trim_start_matches("f32[").trim_end_matches(']');
-        let count: usize = sizes.split(',').filter(|s| !s.trim().is_empty()).map(|s| s.trim().parse::<usize>().expect("a size")).product();
+        let count: usize = sizes
+            .split(',')
+            .filter(|s| !s.trim().is_empty())
+            .map(|s| s.trim().parse::<usize>().expect("a size"))
+            .product();
         let values: Vec<String> = (0..count)
             .map(|_| {
                 let value = noise.next();

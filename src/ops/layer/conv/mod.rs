@@ -252,6 +252,13 @@ impl Operator for QuantizedConv {
             });
             call.require("C3", unused, || "the window of a pool is given for MaxPool only".to_owned())?;
         }
+        if self.depthwise {
+            let (x, w) = (&call.ty(X)?.shape, &call.ty(W)?.shape);
+            let own = w.first() == x.get(1) && w.get(1).is_some_and(|depth| depth.fixed() == Some(1));
+            call.require("C10", own, || {
+                format!("w has one filter of depth 1 per channel of {x}, found {w}")
+            })?;
+        }
         match Form::of(call)? {
             Form::Float => {
                 for position in [MAX_VALUE, M, S_OUT] {
@@ -374,7 +381,7 @@ impl Operator for QuantizedConv {
 }
 
 macro_rules! conv_doc {
-    ($what:literal, $weights:literal, $inputs:literal, $padding:literal) => {
+    ($what:literal, $weights:literal, $inputs:literal, $padding:literal, $more:literal) => {
         concat!(
             $what,
             " In the float form the chain `channel_pad? → conv2d → max_pool2d? → (relu | clip)? → \
@@ -401,7 +408,9 @@ macro_rules! conv_doc {
              * C7: in the integer form max_value, i32 `[1, F, 1, 1]` or `[1, 1, 1, 1]`, is there exactly with \
              ReLUClipped.\n\
              * C8: in the integer form m is u8 and s_out f32, both `[1, F, 1, 1]` or `[1, 1, 1, 1]`.\n\
-             * C9: the elements of s_out are powers of two (checked when it runs).\n\n\
+             * C9: the elements of s_out are powers of two (checked when it runs).",
+            $more,
+            "\n\n\
              Shapes are as the operators of the chain want them."
         )
     };
@@ -412,11 +421,13 @@ const CONV_DOC: &str = conv_doc!(
     "`[F, C, R, S]`",
     "i8 or u8",
     "is there exactly where x is stored as u8 (which needs b as well), as i32 `[C]`: what surrounds x, in \
-     x's integers"
+     x's integers",
+    ""
 );
 const DEPTHWISE_DOC: &str = conv_doc!(
     "A depthwise convolution, one filter for each channel (F = C), with what runs after it.",
     "`[C, 1, R, S]`",
     "i8",
-    "is absent"
+    "is absent",
+    "\n* C10: w has one filter of depth 1 for each channel of x."
 );

@@ -64,7 +64,7 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
         node = node.attr(attr, OnnxAttr::Ints(call.ints(attr)?.to_vec()));
     }
     if depthwise {
-        let groups = call.known(&call.ty(W)?.shape[0])?;
+        let groups = constant(W).and_then(|w| w.sizes().first().copied()).unwrap_or_default();
         node = node.attr("groups", OnnxAttr::Int(groups as i64));
     }
     Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function })

@@ -5,7 +5,7 @@ use super::super::params::{self, Kernel};
 use super::{B, PADDING, W, X, conv_size};
 use crate::ops::layer::{ceiling, pool};
 use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer};
-use crate::tensor::DType;
+use crate::tensor::{AffineGrid, DType};
 
 /// The integer form of a layer in float form.
 pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, OpError> {
@@ -81,7 +81,7 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
             params::constant("S_out", &per_filter, rescaling.divisors),
         ],
         attrs,
-        grid: params::result_grid(DType::I8, rescaling.scales),
+        grid: AffineGrid::hardware(DType::I8, rescaling.scales),
     })
 }
 

@@ -28,9 +28,13 @@ fn refuse((op, expected, attrs, operands): &Refused) {
 
 fn conv_cases(op: &'static str) -> Vec<Refused<'static>> {
     let with = |name: &str, value: &str| Attrs::new().with(name, value);
-    let float: &[&str] = &["f32[N, 2, 4, 4]", "f32[2, 2, 3, 3]"];
     let none = Attrs::new;
     let depthwise = op == "QuantizedDepthwise2D";
+    let float: &[&str] = if depthwise {
+        &["f32[N, 2, 4, 4]", "f32[2, 1, 3, 3]"]
+    } else {
+        &["f32[N, 2, 4, 4]", "f32[2, 2, 3, 3]"]
+    };
     let mut cases: Vec<Refused> = vec![
         (op, "C2", with("activation", "relu"), float),
         (op, "C2", with("activation", "LUT"), float),
@@ -84,7 +88,9 @@ fn conv_cases(op: &'static str) -> Vec<Refused<'static>> {
         ["C4", "C5", "C6", "C5", "C6", "C7", "C8", "C5"]
     };
     cases.extend(expected.into_iter().zip(integer).map(|(label, operands)| (op, label, none(), operands)));
-    if !depthwise {
+    if depthwise {
+        cases.push((op, "C10", none(), &["f32[N, 4, 4, 4]", "f32[2, 2, 3, 3]"]));
+    } else {
         cases.push((op, "C1", none(), &["i32[N, 2, 4, 4]", "i8[3, 2, 3, 3]"]));
     }
     cases

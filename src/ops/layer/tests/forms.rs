@@ -4,10 +4,9 @@ use proptest::prelude::*;
 
 use super::{exact, run};
 use crate::diag::Loc;
-use crate::interp::Plan;
 use crate::ir::{Attrs, Graph};
 use crate::ops::layer::expand;
-use crate::ops::testing::tensor;
+use crate::ops::testing::{eval_graph, tensor};
 use crate::ops::{Arithmetic, Builder, Registry};
 use crate::tensor::Tensor;
 use crate::tensor::round::{rescale_exact, rescale_f32};
@@ -217,12 +216,7 @@ fn the_float_form_is_the_chain_and_the_chain_keeps_the_names() {
     let operands =
         [Some(ramp(&[1, 2, 4, 4], -2.0)), Some(ramp(&[3, 2, 2, 2], -2.5)), None, Some(ramp(&[2], 0.5))];
     let (fused, chain) = both_forms("QuantizedConv2D", attrs, &operands);
-    let registry = Registry::built_in();
-    let x = std::collections::BTreeMap::from([("x".to_owned(), operands[0].clone().unwrap())]);
-    let run = |graph: &Graph| {
-        let plan = Plan::new(graph, &registry, Arithmetic::Exact).unwrap();
-        plan.run(&x, &mut |_, _| {}).unwrap()
-    };
+    let run = |graph: &Graph| eval_graph(graph, operands[0].clone(), graph.outputs()[0].value).unwrap();
     assert_eq!(run(&fused), run(&chain));
     let nodes = chain.order().into_iter().map(|id| chain.node(id).clone());
     let ops: Vec<(String, String)> = nodes
