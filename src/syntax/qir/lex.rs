@@ -189,6 +189,8 @@ pub fn structure<'a>(tokens: &[Spanned<'a>], text: &str) -> Vec<Spanned<'a>> {
 }
 
 fn starts_item(token: &Token, next: Option<&Token>, outside: bool) -> bool {
+    // A size or an element type may be called so too.
+    let outside = outside && !matches!(next, Some(Token::Comma | Token::OpenList | Token::CloseList));
     match token {
         Token::Type => outside || matches!(next, Some(Token::Alias(_))),
         Token::Graph | Token::DataKey => outside || matches!(next, Some(Token::Data(_))),

@@ -1,8 +1,12 @@
 //! The one layout of `.qrules`: a function of the tokens, their comments and the empty lines
-//! between them. Line breaks inside brackets stay. Applied to its own result it changes nothing.
+//! between them. Line breaks inside a pattern, a clause or a replacement stay, and so does a rule
+//! that is written on one line. Applied to its own result it changes nothing.
 
 use super::lex::{Spanned, Token};
 use crate::syntax::layout::{self, Cell, Cut, Gap, Row, Stop, above, gap, rows};
+
+/// A longer rule has several lines.
+const WIDTH: usize = 100;
 
 const SETTING: [Stop; 1] = [Stop { limit: 16, wraps: false }];
 
@@ -12,7 +16,8 @@ enum Part {
     Use,
     Ruleset,
     Setting,
-    Chain,
+    /// A custom pattern in its chain form, or a rule on one line.
+    Line,
     Rule,
     Pattern,
     Clause,
@@ -25,7 +30,7 @@ impl Part {
     fn indent(self) -> usize {
         match self {
             Part::FileDoc | Part::Use | Part::Ruleset | Part::CloseRuleset => 0,
-            Part::Setting | Part::Chain | Part::Rule | Part::CloseRule => 2,
+            Part::Setting | Part::Line | Part::Rule | Part::CloseRule => 2,
             Part::Pattern | Part::Replacement => 4,
             Part::Clause => 6,
         }
@@ -37,7 +42,7 @@ impl Part {
             Part::Use => before == Part::FileDoc,
             Part::Ruleset => before != Part::FileDoc,
             Part::Setting => before != Part::Setting,
-            Part::Chain => before != Part::Chain,
+            Part::Line => before != Part::Line,
             Part::Rule => true,
             _ => false,
         }
@@ -45,6 +50,7 @@ impl Part {
 }
 
 type Tok<'t, 'a> = layout::Tok<'t, 'a, Token<'a>>;
+type Segment<'t, 'a> = layout::Segment<'t, 'a, Token<'a>, Part>;
 
 /// Lays out a text from all its tokens and from those that `structure` made of them.
 pub fn layout<'a>(text: &'a str, tokens: &[Spanned<'a>], structured: &[Spanned<'a>]) -> String {
@@ -56,7 +62,7 @@ pub fn layout<'a>(text: &'a str, tokens: &[Spanned<'a>], structured: &[Spanned<'
     let mut before: Option<Part> = None;
     // Settings wait for each other, to be aligned.
     let mut settings: Vec<Row> = Vec::new();
-    for mut segment in segments {
+    for mut segment in behind_pattern(on_one_line(segments)) {
         let part = segment.part;
         match before {
             Some(Part::Ruleset | Part::Rule) | None => segment.set_gap(false),
@@ -93,6 +99,68 @@ pub fn layout<'a>(text: &'a str, tokens: &[Spanned<'a>], structured: &[Spanned<'
     }
     rows(&settings, &SETTING, Part::Setting.indent(), &mut out);
     above(&end, 0, &mut out);
+    out
+}
+
+/// Makes one segment of each rule that is written on one line, and short enough for it.
+fn on_one_line<'t, 'a>(segments: Vec<Segment<'t, 'a>>) -> Vec<Segment<'t, 'a>> {
+    let mut out = Vec::with_capacity(segments.len());
+    let mut segments = segments.into_iter().peekable();
+    while let Some(mut rule) = segments.next() {
+        if rule.part != Part::Rule {
+            out.push(rule);
+            continue;
+        }
+        let mut parts = Vec::new();
+        while let Some(part) = segments.next_if(|part| part.part.indent() > 2 || part.part == Part::CloseRule)
+        {
+            parts.push(part);
+        }
+        let line =
+            parts.iter().flat_map(|part| &part.tokens).all(|tok| tok.breaks == 0 && tok.token.is_some());
+        let comments = parts.iter().any(|part| !part.above.is_empty())
+            || parts.iter().rev().skip(1).any(|part| part.behind.is_some());
+        let width: usize = [&rule]
+            .into_iter()
+            .chain(&parts)
+            .map(|part| join(&part.tokens, part.part).text.chars().count() + 1)
+            .sum();
+        let whole = parts.last().is_some_and(|part| part.part == Part::CloseRule) && rule.behind.is_none();
+        if line && !comments && whole && width < WIDTH {
+            rule.part = Part::Line;
+            rule.behind = parts.last_mut().and_then(|close| close.behind.take());
+            rule.tokens.extend(parts.into_iter().flat_map(|part| part.tokens));
+            out.push(rule);
+        } else {
+            out.push(rule);
+            out.extend(parts);
+        }
+    }
+    out
+}
+
+/// Leaves a replacement on the line of its pattern, if it was written there and fits.
+fn behind_pattern<'t, 'a>(segments: Vec<Segment<'t, 'a>>) -> Vec<Segment<'t, 'a>> {
+    let mut out: Vec<Segment> = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let written_there = segment.part == Part::Replacement
+            && segment.above.is_empty()
+            && segment.tokens.first().is_some_and(|tok| tok.breaks == 0);
+        match out.last_mut() {
+            Some(pattern) if written_there && pattern.part == Part::Pattern && pattern.behind.is_none() => {
+                let (left, right) =
+                    (join(&pattern.tokens, pattern.part), join(&segment.tokens, segment.part));
+                let breaks = left.text.contains('\n') || right.text.contains('\n');
+                if !breaks && left.text.chars().count() + right.text.chars().count() < WIDTH {
+                    pattern.tokens.extend(segment.tokens);
+                    pattern.behind = segment.behind;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(segment);
+    }
     out
 }
 
@@ -147,7 +215,7 @@ impl Cutter {
             Some(Token::Use) => Part::Use,
             Some(Token::Ruleset) => Part::Ruleset,
             Some(Token::Contract | Token::Driver) => Part::Setting,
-            Some(Token::CustomPattern) if kind(i + 2) == Some(&Token::Assign) => Part::Chain,
+            Some(Token::CustomPattern) if kind(i + 2) == Some(&Token::Assign) => Part::Line,
             _ => Part::Rule,
         }
     }
@@ -180,7 +248,8 @@ fn join(tokens: &[Tok], part: Part) -> Cell {
         let closes = matches!(token, Some(Token::Close | Token::CloseList | Token::CloseBrace));
         let inner = depth.saturating_sub(usize::from(closes));
         let indent = part.indent() + if depth == 0 { 4 } else { 2 * inner };
-        let line = depth > 0 && tok.breaks > 0;
+        let body = matches!(part, Part::Pattern | Part::Clause | Part::Replacement);
+        let line = (depth > 0 || body) && tok.breaks > 0;
         let space = match (before, token) {
             (Some(before), Some(token)) => space(before, role, token),
             _ => "",
@@ -195,7 +264,7 @@ fn join(tokens: &[Tok], part: Part) -> Cell {
             role = match token {
                 Token::Not | Token::Rest => Role::Prefix,
                 Token::Minus if role != Role::Operand => Role::Prefix,
-                Token::Where if first && part == Part::Clause => Role::Keyword,
+                Token::Where if (first && part == Part::Clause) || role == Role::Operand => Role::Keyword,
                 Token::Let if before == Some(&Token::Where) => Role::Keyword,
                 Token::As if role == Role::Operand => Role::Keyword,
                 token if ends_expression(token) || super::lex::is_word(token) => Role::Operand,

@@ -189,20 +189,28 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
         tokens.iter().filter(|(_, token, _)| !matches!(token, Token::Comment(_))).collect();
     let kind = |i: usize| tokens.get(i).map(|(_, token, _)| token);
     // What begins at a token that so many braces enclose.
-    let begins = |i: usize, depth: usize| match (i.checked_sub(1).and_then(kind), kind(i)?, kind(i + 1)) {
-        (_, Token::Use | Token::Ruleset, _) if depth == 0 => Some(Token::Item),
-        (_, Token::Contract | Token::Driver | Token::Rule | Token::CustomPattern, _) if depth == 1 => {
-            Some(Token::Member)
-        }
-        (Some(Token::Layer | Token::Where | Token::Let | Token::Colon | Token::Assign), ..) => None,
-        (_, Token::Use, Some(Token::Str(_))) => Some(Token::Item),
-        (_, Token::Ruleset, Some(next)) if is_word(next) => Some(Token::Item),
-        (_, Token::Contract | Token::Driver | Token::Rule | Token::CustomPattern, Some(next))
-            if is_word(next) =>
-        {
-            Some(Token::Member)
-        }
-        _ => None,
+    let begins = |i: usize, depth: usize| {
+        let mark = match kind(i)? {
+            Token::Use | Token::Ruleset => Token::Item,
+            Token::Contract | Token::Driver | Token::Rule | Token::CustomPattern => Token::Member,
+            _ => return None,
+        };
+        let (before, next) = (i.checked_sub(1).and_then(kind), kind(i + 1));
+        let followed = match (kind(i)?, next) {
+            (Token::Use, Some(Token::Str(_))) => true,
+            (Token::Use, _) => false,
+            (_, next) => next.is_some_and(is_word),
+        };
+        let begins = match before {
+            // Behind these it is a name, whatever follows.
+            Some(Token::Layer | Token::Where | Token::Let | Token::Colon | Token::Assign | Token::At) => {
+                false
+            }
+            // Behind these too, unless the name is missing.
+            Some(before) if before.takes_name() => followed,
+            _ => followed || depth == usize::from(mark == Token::Member),
+        };
+        begins.then_some(mark)
     };
     let mut out: Vec<Spanned<'a>> = Vec::with_capacity(tokens.len() + tokens.len() / 4);
     let mut depth = 0usize;
@@ -252,6 +260,17 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
         out.push((start, token, end));
     }
     out
+}
+
+impl Token<'_> {
+    /// Whether a word behind this token is a name.
+    fn takes_name(&self) -> bool {
+        let keyword = matches!(
+            self,
+            Token::Ruleset | Token::Contract | Token::Driver | Token::Rule | Token::CustomPattern
+        );
+        keyword || matches!(self, Token::Open | Token::Comma | Token::Arrow | Token::Rest)
+    }
 }
 
 /// Whether a token can be a name.

@@ -201,6 +201,14 @@ x,
  y)
 // last
 }
+rule short{relu(relu(x))=>relu(x)}//s
+rule short_too  {
+    relu(relu( x)) => relu(x )}
+
+  rule broken { // why
+    relu(relu(x))=>relu(x)
+     {a=1} }
+
 custom_pattern c=chain( conv2d,relu )=>layer L // c
 // end
 }
@@ -228,6 +236,18 @@ ruleset a {  // open
       x,
       y)
     // last
+  }
+
+  rule short { relu(relu(x)) => relu(x) }  //s
+
+  rule short_too {
+    relu(relu(x)) => relu(x)
+  }
+
+  rule broken {  // why
+    relu(relu(x))
+    => relu(x)
+        {a = 1}
   }
 
   custom_pattern c = chain(conv2d, relu) => layer L  // c
