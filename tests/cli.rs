@@ -180,6 +180,20 @@ fn check_shows_the_bounds_of_a_quantized_model() {
 }
 
 #[test]
+fn the_session_in_the_readme_is_true() {
+    let run = Run::new();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let session = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let examples = format!("{}/examples/", root().display());
+    for step in session.split("$ qirc ").skip(1) {
+        let (command, expected) = step.split_once('\n').unwrap();
+        let command = command.replace("examples/", &examples);
+        let printed = run.ok(&command.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(printed.trim_end(), expected.trim_end(), "{command}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     let run = Run::new();
     for args in [&["compile"][..], &["compile", "m.onnx", "--frobnicate"], &["run", "m.onnx"], &["nonsense"]]
