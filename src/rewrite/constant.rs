@@ -12,8 +12,6 @@ pub struct Constant(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What the tensor would be called if it came to stand in a graph.
-    name: Arc<str>,
     source: Source,
     /// Longest chain of unevaluated operators below; bounded by [`DEEPEST`].
     depth: u32,
@@ -36,13 +34,8 @@ const SMALL: usize = 1024;
 const LARGEST_GROWTH: usize = 1 << 24;
 
 impl Constant {
-    pub fn given(name: impl Into<Arc<str>>, tensor: Arc<Tensor>) -> Self {
-        Self(Arc::new(Inner {
-            name: name.into(),
-            source: Source::Given(tensor),
-            depth: 0,
-            value: OnceLock::new(),
-        }))
+    pub fn given(tensor: Arc<Tensor>) -> Self {
+        Self(Arc::new(Inner { source: Source::Given(tensor), depth: 0, value: OnceLock::new() }))
     }
 
     /// Each result of `op` over constants, or `None` where it must stay an operator: some operand
@@ -67,14 +60,6 @@ impl Constant {
             return None;
         }
         let operands: Vec<Option<Constant>> = operands.iter().map(|operand| operand.cloned()).collect();
-        let named = operands
-            .iter()
-            .zip(operand_types)
-            // The first of the largest: max_by_key takes the last of equals.
-            .rev()
-            .filter_map(|(operand, ty)| Some((operand.as_ref()?, ty.as_ref()?.shape.elements())))
-            .max_by_key(|(_, elements)| *elements);
-        let name = named.map_or_else(|| op.clone(), |(constant, _)| constant.name().clone());
         let depth = 1 + operands.iter().flatten().map(|operand| operand.0.depth).max().unwrap_or(0);
         let eager = depth > DEEPEST || sizes.iter().all(|&size| size <= SMALL);
         (0..types.len())
@@ -85,19 +70,14 @@ impl Constant {
                     operands: operands.clone(),
                     result,
                 };
-                let lazy =
-                    Self(Arc::new(Inner { name: name.clone(), source, depth, value: OnceLock::new() }));
+                let lazy = Self(Arc::new(Inner { source, depth, value: OnceLock::new() }));
                 if !eager {
                     return Some(lazy);
                 }
                 let tensor = lazy.tensor(registry).ok()?;
-                Some(Self::given(name.clone(), tensor))
+                Some(Self::given(tensor))
             })
             .collect()
-    }
-
-    pub fn name(&self) -> &Arc<str> {
-        &self.0.name
     }
 
     /// Whether the tensor was given, or evaluated where it arose.

@@ -99,8 +99,8 @@ struct Facts<'a> {
     registry: &'a Registry,
     heads: IndexSet<Head>,
     ops: IndexSet<Arc<str>>,
-    /// The constants of the graph, under the names of their values.
-    given: BTreeMap<ConstId, Constant>,
+    /// The constants of the graph.
+    graph: &'a Constants,
     /// Small and computed constants.
     scratch: Constants,
 }
@@ -132,14 +132,11 @@ impl Analysis<ENode> for Facts<'_> {
             Head::Input(_, ty) => Data { types: vec![ty.clone()], entry: true, ..Data::default() },
             Head::Behind(_, ty) => Data { types: vec![ty.clone()], ..Data::default() },
             Head::Const(pool, id, ty) => {
-                let constant = match pool {
-                    Pool::Graph => facts.given.get(id).cloned(),
-                    Pool::Scratch => {
-                        let (name, tensor) = (facts.scratch.name(*id), facts.scratch.tensor(*id));
-                        Some(Constant::given(name, tensor.clone()))
-                    }
+                let tensor = match pool {
+                    Pool::Graph => facts.graph.tensor(*id),
+                    Pool::Scratch => facts.scratch.tensor(*id),
                 };
-                let constants = constant.into_iter().collect();
+                let constants = vec![Constant::given(tensor.clone())];
                 Data { types: vec![ty.clone()], constants, literal: true, ..Data::default() }
             }
             Head::Proj(result) => {
@@ -191,9 +188,8 @@ impl Analysis<ENode> for Facts<'_> {
         if data.literal || !constant.is_given() {
             return;
         }
-        let (name, tensor) = (constant.name().clone(), constant.tensor(egraph.analysis.registry));
-        if let Ok(tensor) = tensor {
-            let literal = egraph.analysis.literal(&name, &tensor, tensor.tensor_type());
+        if let Ok(tensor) = constant.tensor(egraph.analysis.registry) {
+            let literal = egraph.analysis.literal(&tensor, tensor.tensor_type());
             let other = egraph.add(literal);
             egraph.union(id, other);
         }
@@ -210,8 +206,8 @@ impl Facts<'_> {
     }
 
     /// The node of a constant that the graph does not have, or that is small.
-    fn literal(&mut self, name: &str, tensor: &Tensor, ty: TensorType) -> ENode {
-        let id = self.scratch.intern(name, tensor.clone());
+    fn literal(&mut self, tensor: &Tensor, ty: TensorType) -> ENode {
+        let id = self.scratch.intern("", tensor.clone());
         self.leaf(Head::Const(Pool::Scratch, id, ty))
     }
 
@@ -245,7 +241,7 @@ impl<'a> Region<'a> {
             registry,
             heads: IndexSet::new(),
             ops: IndexSet::new(),
-            given: BTreeMap::new(),
+            graph: &graph.constants,
             scratch: Constants::default(),
         };
         let mut egraph = EGraph::new(facts);
@@ -302,10 +298,8 @@ impl<'a> Region<'a> {
                 let tensor = self.graph.constants.tensor(*constant);
                 let ty = self.graph.ty(ValueId { node: id, result: 0 }).clone();
                 let leaf = if tensor.len() <= SMALL {
-                    self.egraph.analysis.literal(&node.name, tensor, ty)
+                    self.egraph.analysis.literal(tensor, ty)
                 } else {
-                    let given = Constant::given(node.name.clone(), tensor.clone());
-                    self.egraph.analysis.given.entry(*constant).or_insert(given);
                     self.egraph.analysis.leaf(Head::Const(Pool::Graph, *constant, ty))
                 };
                 vec![self.egraph.add(leaf)]
@@ -493,7 +487,7 @@ impl Make for Region<'_> {
     }
 
     fn tensor(&mut self, tensor: Arc<Tensor>) -> Id {
-        let literal = self.egraph.analysis.literal("constant", &tensor, tensor.tensor_type());
+        let literal = self.egraph.analysis.literal(&tensor, tensor.tensor_type());
         self.egraph.add(literal)
     }
 

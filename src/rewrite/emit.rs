@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::error::RewriteError;
 use super::forms::{Class, Classes, Form, Maker, Origin};
 use super::log::Applied;
+use super::names::{operand_names, result_values};
 use super::rule::Ruleset;
 use crate::diag::{Diagnostics, Loc, WithPlaces};
-use crate::ir::{Graph, Kind, NodeId, Use, Value, ValueId};
+use crate::ir::{Graph, Kind, NodeId, Use, ValueId};
 use crate::ops::Registry;
-use crate::tensor::TensorType;
 
 /// A class, as seen from within the left side of an application whose right side is not wanted
 /// (operators nested there are then the matched ones), or from nowhere in particular.
@@ -43,7 +43,6 @@ impl Plan<'_> {
             reused: BTreeSet::new(),
             keys: BTreeMap::new(),
             new: Vec::new(),
-            constants: Vec::new(),
             hints: Vec::new(),
             emitted: BTreeSet::new(),
         };
@@ -95,8 +94,6 @@ struct Emitter<'a> {
     keys: BTreeMap<NodeId, Key>,
     /// New values that stand for values of the graph, with the name they are to have.
     new: Vec<(ValueId, Arc<str>)>,
-    /// New constants, with the name they have if it is free in the end.
-    constants: Vec<(ValueId, Arc<str>)>,
     /// Names of new nodes.
     hints: Vec<(NodeId, Arc<str>)>,
     /// Numbers of the emitted forms.
@@ -141,7 +138,7 @@ impl Emitter<'_> {
                 None => ((key.0, false), name),
             };
             if class.constant.is_some() {
-                let value = self.constant(class, key)?;
+                let value = self.constant(class, key, &name)?;
                 self.done.insert(place, Some(value));
                 continue;
             }
@@ -159,17 +156,15 @@ impl Emitter<'_> {
                 .iter()
                 .map(|child| child.map(|child| self.done.get(&child).copied().flatten()))
                 .collect();
-            if operands.iter().any(|operand| *operand == Some(None)) {
+            if operands.contains(&Some(None)) {
                 if self.done.insert(place, None).is_some() {
                     return Err(self.circular(class));
                 }
-                stack.push(Task { place, key, name: name.clone() });
+                let names = self.names_below(form, &name);
+                stack.push(Task { place, key, name });
                 // The first operand is emitted first.
-                stack.extend(children.into_iter().rev().flatten().map(|place| Task {
-                    place,
-                    key,
-                    name: name.clone(),
-                }));
+                let below = children.into_iter().zip(names).rev();
+                stack.extend(below.filter_map(|(place, name)| Some(Task { place: place?, key, name })));
                 continue;
             }
             let operands = operands.into_iter().map(Option::flatten).collect();
@@ -180,6 +175,18 @@ impl Emitter<'_> {
             self.done.insert(place, Some(value));
         }
         Ok(())
+    }
+
+    /// Names for what a form reads, where that has none.
+    fn names_below(&self, form: &Form, name: &Arc<str>) -> Vec<Arc<str>> {
+        let count = form.children.len();
+        let Maker::Op { op, .. } = &form.maker else { return vec![name.clone(); count] };
+        let called = match self.plan.classes.origins.get(&form.number) {
+            Some(Origin::Graph(node)) => Some(&self.graph.node(*node).name),
+            Some(Origin::Rule(_, hint)) => hint.name.as_ref().filter(|name| !name.is_empty()),
+            None => None,
+        };
+        operand_names(self.registry, op, called.unwrap_or(name), count)
     }
 
     /// Whether the name of a value of the graph must survive.
@@ -194,7 +201,7 @@ impl Emitter<'_> {
         output.or(class.values.first()).map(|&value| self.graph.value(value).name.clone()).unwrap_or_default()
     }
 
-    fn constant(&mut self, class: &Class, key: Key) -> Result<ValueId, Diagnostics> {
+    fn constant(&mut self, class: &Class, key: Key, name: &Arc<str>) -> Result<ValueId, Diagnostics> {
         let given = |value: &&ValueId| matches!(self.graph.node(value.node).kind, Kind::Const(_));
         if let Some(&value) = class.values.iter().find(given) {
             return Ok(value);
@@ -203,11 +210,10 @@ impl Emitter<'_> {
         let tensor = constant
             .tensor(self.registry)
             .map_err(|error| WithPlaces::new(RewriteError::Constant(error)).at_loc(&self.loc(class), ""))?;
-        let value = self.graph.add_const(constant.name(), (*tensor).clone(), self.loc(class));
+        let value = self.graph.add_const(name, (*tensor).clone(), self.loc(class));
         self.keys.insert(value.node, key);
-        match class.values.is_empty() {
-            true => self.constants.push((value, constant.name().clone())),
-            false => self.new.push((value, self.name(class))),
+        if !class.values.is_empty() {
+            self.new.push((value, name.clone()));
         }
         Ok(value)
     }
@@ -246,7 +252,7 @@ impl Emitter<'_> {
                         node
                     }
                     _ => {
-                        let results = self.results(op, types, class, name);
+                        let results = result_values(self.registry, op, name, types);
                         let (loc, called) = match origin {
                             Some(Origin::Rule(_, hint)) => (hint.loc.clone(), hint.name.clone()),
                             _ => (self.loc(class), None),
@@ -265,16 +271,6 @@ impl Emitter<'_> {
                 Some(value)
             }
         }
-    }
-
-    fn results(&self, op: &str, types: &[TensorType], class: &Class, name: &str) -> Vec<Value> {
-        let schema = self.registry.find(op).map(|entry| &entry.schema);
-        let base = if class.values.is_empty() { format!("{name}_{op}") } else { name.to_owned() };
-        let one = |(at, ty): (usize, &TensorType)| match schema.and_then(|schema| schema.results.get(at)) {
-            Some(result) if types.len() > 1 => Value::new(format!("{base}_{result}"), ty.clone()),
-            _ => Value::new(base.as_str(), ty.clone()),
-        };
-        types.iter().enumerate().map(one).collect()
     }
 
     /// Gives an emitted value the name and range of the values of the graph that it stands for.
@@ -379,17 +375,12 @@ impl Emitter<'_> {
 
     /// Drops what is no longer read, then gives names and places.
     fn tidy(self) {
-        let Self { graph, keys, new, constants, hints, .. } = self;
+        let Self { graph, keys, new, hints, .. } = self;
         graph.remove_dead();
         let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
         for (value, name) in new {
             // A class may be emitted twice; the first is called as the value of the graph.
             if graph.contains(value.node) && named.insert(name.clone()) {
-                graph.take_name(value, &name);
-            }
-        }
-        for (value, name) in constants {
-            if graph.contains(value.node) && graph.find(&name).is_none() {
                 graph.take_name(value, &name);
             }
         }

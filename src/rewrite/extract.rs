@@ -5,6 +5,9 @@
 //! after everything below it, so the result has no cycle. Sets stay small because a *closed*
 //! class, one through which everything below it is reached, stands for all of that as one item:
 //! the work is near-linear in the length of a network.
+//!
+//! A class is settled without knowing what others will need anyway. So within each region, from
+//! one closed class to the next, single choices are then changed as long as the region costs less.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,6 +28,7 @@ pub struct Candidate {
 pub fn extract(classes: &[Vec<Candidate>], roots: &[usize]) -> Vec<Option<usize>> {
     let closed = closed(classes, roots);
     let mut state = Settling { classes, closed, settled: vec![None; classes.len()] };
+    let mut order = Vec::with_capacity(classes.len());
     // Candidates that wait for a class, and how many classes each waits for.
     let mut readers: Vec<Vec<(usize, usize)>> = vec![Vec::new(); classes.len()];
     let mut waiting: Vec<Vec<usize>> = Vec::with_capacity(classes.len());
@@ -50,6 +54,7 @@ pub fn extract(classes: &[Vec<Candidate>], roots: &[usize]) -> Vec<Option<usize>
             continue;
         }
         state.settle(class, at);
+        order.push(class);
         for &(reader, at) in &readers[class] {
             waiting[reader][at] -= 1;
             if waiting[reader][at] == 0 && state.settled[reader].is_none() {
@@ -58,7 +63,133 @@ pub fn extract(classes: &[Vec<Candidate>], roots: &[usize]) -> Vec<Option<usize>
             }
         }
     }
-    state.settled.into_iter().map(|settled| settled.map(|settled| settled.candidate)).collect()
+    let mut regions = Regions {
+        classes,
+        closed: &state.closed,
+        chosen: state.settled.iter().map(|s| s.as_ref().map(|s| s.candidate)).collect(),
+        weight: state.settled.iter().map(|s| s.as_ref().map_or(Cost::default(), |s| s.weight)).collect(),
+        seen: vec![0; classes.len()],
+        stamp: 0,
+    };
+    for class in order.into_iter().filter(|&class| state.closed[class]) {
+        regions.improve(&[class]);
+    }
+    regions.improve(roots);
+    regions.chosen
+}
+
+/// The choices, to be improved region by region, the lowest first.
+struct Regions<'a> {
+    classes: &'a [Vec<Candidate>],
+    closed: &'a [bool],
+    chosen: Vec<Option<usize>>,
+    /// Of closed classes, the cost of all below them.
+    weight: Vec<Cost>,
+    /// Classes visited by the walk of that number.
+    seen: Vec<u64>,
+    stamp: u64,
+}
+
+/// Steps that a region may take to be improved; larger ones stay as they were settled.
+const PATIENCE: usize = 1 << 24;
+/// Times that all choices of a region are tried.
+const ROUNDS: usize = 4;
+
+impl Regions<'_> {
+    /// Tries other candidates for each class between `heads` and the closed classes below.
+    fn improve(&mut self, heads: &[usize]) {
+        let members = self.members(heads);
+        let open: Vec<usize> =
+            members.iter().copied().filter(|&class| self.classes[class].len() > 1).collect();
+        let trials: usize = open.iter().map(|&class| self.classes[class].len() - 1).sum();
+        let Some(mut best) = self.cost(heads) else { return };
+        if trials.saturating_mul(members.len()).saturating_mul(ROUNDS) <= PATIENCE {
+            for _ in 0..ROUNDS {
+                let before = best;
+                for &class in &open {
+                    for at in 0..self.classes[class].len() {
+                        let old = self.chosen[class];
+                        if old == Some(at) || !self.feasible(class, at) {
+                            continue;
+                        }
+                        self.chosen[class] = Some(at);
+                        match self.cost(heads) {
+                            Some(cost) if cost < best => best = cost,
+                            _ => self.chosen[class] = old,
+                        }
+                    }
+                }
+                if best == before {
+                    break;
+                }
+            }
+        }
+        if let [head] = heads
+            && self.closed[*head]
+        {
+            self.weight[*head] = best;
+        }
+    }
+
+    fn feasible(&self, class: usize, at: usize) -> bool {
+        self.classes[class][at].children.iter().all(|&child| self.chosen[child].is_some())
+    }
+
+    /// Classes of a region: those that `heads` reach by any candidate without going below another
+    /// closed class.
+    fn members(&mut self, heads: &[usize]) -> Vec<usize> {
+        self.stamp += 1;
+        let mut members = Vec::new();
+        let mut stack: Vec<usize> = heads.iter().rev().copied().collect();
+        while let Some(class) = stack.pop() {
+            if std::mem::replace(&mut self.seen[class], self.stamp) == self.stamp {
+                continue;
+            }
+            if self.closed[class] && heads != [class] {
+                continue;
+            }
+            members.push(class);
+            stack.extend(self.classes[class].iter().flat_map(|candidate| &candidate.children));
+        }
+        members.sort_unstable();
+        members
+    }
+
+    /// What the chosen candidates of a region cost; `None` if they have a cycle, or lack one.
+    fn cost(&mut self, heads: &[usize]) -> Option<Cost> {
+        // Two stamps: on the path (odd step) and done.
+        self.stamp += 2;
+        let (path, done) = (self.stamp - 1, self.stamp);
+        let mut total = Cost::default();
+        let mut stack: Vec<(usize, usize)> = Vec::new();
+        for &head in heads {
+            if self.seen[head] == done {
+                continue;
+            }
+            stack.push((head, 0));
+            while let Some((class, next)) = stack.pop() {
+                let inner = !self.closed[class] || heads == [class];
+                let candidate = &self.classes[class][self.chosen[class]?];
+                if next == 0 {
+                    self.seen[class] = path;
+                    total = total + if inner { candidate.cost } else { self.weight[class] };
+                }
+                match candidate.children.get(next).filter(|_| inner) {
+                    Some(&child) => {
+                        stack.push((class, next + 1));
+                        if self.seen[child] == path {
+                            return None;
+                        }
+                        if self.seen[child] != done {
+                            stack.push((child, 0));
+                        }
+                    }
+                    None => self.seen[class] = done,
+                }
+            }
+        }
+        Some(total)
+    }
 }
 
 #[derive(Clone)]
@@ -248,7 +379,21 @@ mod tests {
             vec![form(&[1], 1), form(&[0], 10)],
             vec![form(&[2, 3], 1)],
         ];
-        assert_eq!(extract(&classes, &[4]), [Some(0), Some(0), Some(0), Some(1), Some(0)]);
+        assert_eq!(extract(&classes, &[4]), [Some(0); 5]);
+    }
+
+    #[test]
+    fn what_is_needed_anyway_is_used() {
+        // 1 is a root; 2 is cheaper without it, but it is there.
+        let classes = vec![
+            vec![form(&[], 0)],
+            vec![form(&[0], 10)],
+            vec![form(&[1], 2), form(&[0], 11)],
+            vec![form(&[1, 2], 1)],
+        ];
+        assert_eq!(extract(&classes, &[3]), [Some(0), Some(0), Some(0), Some(0)]);
+        assert_eq!(extract(&classes, &[1, 2]), [Some(0), Some(0), Some(0), Some(0)]);
+        assert_eq!(extract(&classes, &[2])[2], Some(1));
     }
 
     #[test]

@@ -136,7 +136,14 @@ impl Classes {
     fn preference(&self, form: &Form) -> (bool, bool, Arc<str>, Attrs, usize) {
         let (op, attrs) = match &form.maker {
             Maker::Op { op, attrs, .. } => (op.clone(), attrs.clone()),
-            _ => (Arc::default(), Attrs::new()),
+            // A result is preferred as its node is.
+            Maker::Result(_) => {
+                let tuple = form.children.first().copied().flatten().and_then(|at| self.classes.get(at));
+                let made = tuple.into_iter().flat_map(|tuple| &tuple.forms);
+                let made = made.filter(|form| matches!(form.maker, Maker::Op { .. }));
+                return made.map(|form| self.preference(form)).min().unwrap_or_default();
+            }
+            Maker::Value(_) | Maker::Constant => (Arc::default(), Attrs::new()),
         };
         let new = !matches!(self.origins.get(&form.number), Some(Origin::Graph(_)) | None);
         (self.superseded.contains(&form.number), new, op, attrs, form.number)

@@ -12,10 +12,11 @@ use super::constant::Constant;
 use super::expr::Fact;
 use super::log::{Applied, Limit, Log};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::names::{operand_names, result_values};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::Loc;
-use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
+use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::ops::Registry;
 use crate::tensor::{Tensor, TensorType};
 
@@ -47,20 +48,13 @@ pub fn run(
         uses,
         keys: BTreeMap::new(),
         pending: Vec::new(),
-        constants: Vec::new(),
         applications: 0,
         no_attrs: Attrs::new(),
     };
     while greedy.pass(sets, log) {}
     *until = greedy.until;
-    let Greedy { graph, keys, constants, .. } = greedy;
+    let Greedy { graph, keys, .. } = greedy;
     graph.remove_dead();
-    for (value, serial, name) in constants {
-        let there = graph.contains(value.node) && graph.node(value.node).serial == serial;
-        if there && graph.find(&name).is_none() {
-            graph.take_name(value, &name);
-        }
-    }
     let own: BTreeMap<NodeId, Key> = graph
         .order()
         .into_iter()
@@ -102,9 +96,6 @@ struct Greedy<'a> {
     /// Of new nodes, by their creation number.
     keys: BTreeMap<u64, Key>,
     pending: Vec<Pending>,
-    /// New constants with the creation number of their node, and the name they have if it is free
-    /// in the end.
-    constants: Vec<(ValueId, u64, Arc<str>)>,
     applications: usize,
     no_attrs: Attrs,
 }
@@ -256,11 +247,11 @@ impl Greedy<'_> {
         let names: Vec<Arc<str>> = node.results.iter().map(|value| value.name.clone()).collect();
         let base = names.first().cloned().unwrap_or_default();
         let key = self.key(node.serial);
-        let mut made = Made { base, key, values: BTreeMap::new(), names: Vec::new() };
+        let mut made = Made { key, values: BTreeMap::new(), names: Vec::new() };
         let mut changed = false;
         for ((result, name), &new) in (0..).zip(&names).zip(new) {
             let old = ValueId { node: root, result };
-            let value = self.realize(new, &mut made);
+            let value = self.realize(new, &base, &mut made);
             if value == old {
                 continue;
             }
@@ -288,8 +279,9 @@ impl Greedy<'_> {
         changed
     }
 
-    /// The value in the graph; recursion is as deep as a right side.
-    fn realize(&mut self, value: Val, made: &mut Made) -> ValueId {
+    /// The value in the graph, called `name` if it is new and its name is free; recursion is as deep
+    /// as a right side.
+    fn realize(&mut self, value: Val, name: &str, made: &mut Made) -> ValueId {
         let (at, result) = match value {
             Val::Old(value) => return value,
             Val::New(at, result) => (at, result),
@@ -300,25 +292,25 @@ impl Greedy<'_> {
         // A `Val::New` is the position of a pending node and one of its results.
         let pending = self.pending[at].clone();
         let constant = pending.constants.get(result as usize);
-        let tensor = constant.and_then(|c| Some((c.name().clone(), c.tensor(self.registry).ok()?)));
-        if let Some((name, tensor)) = tensor {
-            let value = self.graph.add_const(&name, (*tensor).clone(), pending.hint.loc.clone());
+        if let Some(tensor) = constant.and_then(|constant| constant.tensor(self.registry).ok()) {
+            let value = self.graph.add_const(name, (*tensor).clone(), Loc::unknown());
             let serial = self.graph.node(value.node).serial;
             self.keys.insert(serial, (made.key.0, false));
-            self.constants.push((value, serial, name));
             made.values.insert((at, result), value);
             return value;
         }
-        let operands = pending.operands.iter().map(|v| v.map(|v| self.realize(v, made))).collect();
-        let several = pending.types.len() > 1;
-        let results = pending.types.into_iter().enumerate().map(|(i, ty)| match several {
-            true => Value::new(format!("{}_{}_{i}", made.base, pending.op), ty),
-            false => Value::new(format!("{}_{}", made.base, pending.op), ty),
-        });
-        let (op, results) = (&pending.op, results.collect());
-        let node = self.graph.add_op(op, pending.attrs, operands, results, pending.hint.loc);
+        let called = pending.hint.name.filter(|name| !name.is_empty());
+        let base = called.as_deref().unwrap_or(name);
+        let operands = pending.operands.iter().enumerate();
+        let names = operand_names(self.registry, &pending.op, base, pending.operands.len());
+        let operands = operands.zip(names);
+        let operands: Vec<Option<ValueId>> = operands
+            .map(|((_, operand), name)| operand.map(|operand| self.realize(operand, &name, made)))
+            .collect();
+        let results = result_values(self.registry, &pending.op, name, &pending.types);
+        let node = self.graph.add_op(&pending.op, pending.attrs, operands, results, pending.hint.loc);
         self.keys.insert(self.graph.node(node).serial, (made.key.0, false));
-        made.names.extend(pending.hint.name.filter(|name| !name.is_empty()).map(|name| (node, name)));
+        made.names.extend(called.map(|name| (node, name)));
         let count = self.graph.node(node).results.len() as u32;
         made.values.extend((0..count).map(|result| ((at, result), ValueId { node, result })));
         ValueId { node, result }
@@ -327,8 +319,6 @@ impl Greedy<'_> {
 
 /// What one right side has put into the graph so far.
 struct Made {
-    /// Name of the value that is replaced.
-    base: Arc<str>,
     key: Key,
     values: BTreeMap<(usize, u32), ValueId>,
     names: Vec<(NodeId, Arc<str>)>,
@@ -383,10 +373,7 @@ impl View for Greedy<'_> {
         match value {
             Val::Old(value) => Fact {
                 ty: self.graph.ty(value).clone(),
-                constant: self
-                    .graph
-                    .constant(value)
-                    .map(|tensor| Constant::given(self.graph.value(value).name.clone(), tensor.clone())),
+                constant: self.graph.constant(value).map(|tensor| Constant::given(tensor.clone())),
                 entry: self.entry(value),
             },
             Val::New(at, result) => {
@@ -436,7 +423,7 @@ impl Make for Greedy<'_> {
             operands: Vec::new(),
             hint: Hint { name: None, loc: Loc::unknown() },
             types: vec![tensor.tensor_type()],
-            constants: vec![Constant::given("constant", tensor)],
+            constants: vec![Constant::given(tensor)],
         });
         Val::New(at, 0)
     }

@@ -307,7 +307,7 @@ pub enum Unbuilt {
     /// Some expression has no value: the rule does not apply.
     Quiet,
     /// The rule makes a node that may not exist, or a value of another type.
-    Broken(Broken),
+    Broken(Box<Broken>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -318,7 +318,7 @@ pub enum Broken {
 
 impl From<OpError> for Unbuilt {
     fn from(error: OpError) -> Self {
-        Unbuilt::Broken(Broken::Op(error))
+        Unbuilt::Broken(Box::new(Broken::Op(error)))
     }
 }
 
@@ -350,7 +350,7 @@ pub fn build<G: Make + ?Sized>(
     for (&value, from) in new.iter().zip(types) {
         let to = view.fact(value).ty;
         if from != to {
-            return Err(Unbuilt::Broken(Broken::Type { from, to }));
+            return Err(Unbuilt::Broken(Box::new(Broken::Type { from, to })));
         }
     }
     Ok(new)
@@ -476,7 +476,7 @@ impl<G: Make + ?Sized> Builder<'_, G> {
             operands.pop();
         }
         let mut attrs = Attrs::new();
-        for splat in &template.rests {
+        if let Some(splat) = &template.rest {
             self.pour(splat, &mut attrs)?;
         }
         for (name, expr) in &template.attrs {

@@ -19,6 +19,7 @@ mod helpers;
 mod load;
 mod log;
 mod matcher;
+mod names;
 mod report;
 mod rule;
 

@@ -150,8 +150,7 @@ pub struct OpTemplate {
     /// Operands bound by [`Step::more`], after the listed ones.
     pub more: Option<Slot>,
     pub attrs: Vec<(Arc<str>, Expr)>,
-    pub rests: Vec<Splat>,
-    pub span: Span,
+    pub rest: Option<Splat>,
 }
 
 /// The attributes bound by `..rest`, poured into another operator.

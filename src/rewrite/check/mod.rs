@@ -209,12 +209,12 @@ impl<'a> Checker<'a> {
             self.clause(clause, driver, modifiers.warn, &mut scope, &mut left);
         }
         let right = self.right(body, &mut scope);
-        for (name, span) in scope.unread() {
-            self.warning(RewriteError::Unused { name: name.to_string() }, span);
-        }
         let failed = self.findings.0[before..].iter().any(|finding| finding.severity == Severity::Error);
         if failed {
             return None;
+        }
+        for (name, span) in scope.unread() {
+            self.warning(RewriteError::Unused { name: name.to_string() }, span);
         }
         Some(Rule {
             name: name.text.clone(),
@@ -230,6 +230,11 @@ impl<'a> Checker<'a> {
     }
 
     fn right(&mut self, body: &ast::Body, scope: &mut Scope) -> Option<Right> {
+        if scope.partial {
+            // What the left side gives is not known; the right side is only looked through.
+            body.replacement.iter().for_each(|expr| drop(self.template(expr, scope)));
+            return None;
+        }
         let count = body.results.as_ref().map_or(1, Vec::len);
         if let [only] = body.replacement.as_slice()
             && count > 1

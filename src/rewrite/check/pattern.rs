@@ -30,7 +30,10 @@ impl Checker<'_> {
         scope: &mut Scope,
         left: &mut Left,
     ) {
-        let Some(schema) = self.schema(&pattern.op) else { return };
+        let Some(schema) = self.schema(&pattern.op) else {
+            scope.partial = true;
+            return;
+        };
         let count = schema.results.len();
         let mut slots = Vec::new();
         match results {
@@ -43,6 +46,7 @@ impl Checker<'_> {
                         names.len(),
                         span,
                     );
+                    scope.partial = true;
                 }
                 for name in names {
                     let slot = self.bind_new(scope, name, Meaning::Value(false), 0);
@@ -128,6 +132,7 @@ impl Checker<'_> {
                 let expected = format!("{} operands", most.unwrap_or_default());
                 let what = format!("`{}`", pattern.op.text);
                 self.count(&what, &expected, pattern.operands.len(), pattern.op.span);
+                scope.partial = true;
                 break;
             };
             let required = spec.presence != Presence::Optional;
@@ -159,7 +164,10 @@ impl Checker<'_> {
                     None => self.error(RewriteError::Shape("not a number".to_owned()), number.span, ""),
                 },
                 ast::OperandPattern::Op(inner) => {
-                    let Some(inner_schema) = self.schema(&inner.op) else { continue };
+                    let Some(inner_schema) = self.schema(&inner.op) else {
+                        scope.partial = true;
+                        continue;
+                    };
                     if inner_schema.results.len() != 1 {
                         let error =
                             format!("`{}` has several results, so it can only be outermost", inner.op.text);
@@ -224,6 +232,7 @@ impl Checker<'_> {
         for (name, value) in &pattern.attrs.named {
             let Some(spec) = schema.attr_spec(&name.text) else {
                 self.unknown_attr(op, schema, name);
+                scope.partial = true;
                 continue;
             };
             if attrs.iter().any(|(other, _)| *other == name.text) {

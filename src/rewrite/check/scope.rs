@@ -51,6 +51,8 @@ pub struct Scope {
     variables: Vec<Variable>,
     /// What `result` stands for.
     result: Option<Slot>,
+    /// Part of the left side could not be read, so names may be missing through no fault of theirs.
+    pub partial: bool,
 }
 
 impl Scope {

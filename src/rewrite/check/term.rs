@@ -14,10 +14,16 @@ use crate::ir::Attr;
 use crate::ops::{Default as AttrDefault, OpError, Presence, Schema};
 use crate::syntax::rules::ast;
 
+/// Attributes of a right side, by name.
+type AttrTerms = Vec<(Arc<str>, Expr)>;
+
 impl Checker<'_> {
     /// The variable of that name, which must be bound before.
     pub(super) fn slot(&mut self, name: &Arc<str>, span: Span, scope: &mut Scope) -> Option<Slot> {
         let Some(slot) = scope.find(name) else {
+            if scope.partial {
+                return None;
+            }
             let similar = nearest(name, scope.known()).map(str::to_owned);
             self.error(RewriteError::Unbound { name: name.to_string(), similar }, span, "");
             return None;
@@ -314,9 +320,9 @@ impl Checker<'_> {
             }
         }
         self.arity(call, schema, &operands, more.is_some());
-        let (attrs, rests) = self.attr_templates(call, schema, span, scope)?;
+        let (attrs, rest) = self.attr_templates(call, schema, span, scope)?;
         let operands = operands.into_iter().collect::<Option<_>>()?;
-        Some(OpTemplate { op: call.name.text.clone(), operands, more, attrs, rests, span })
+        Some(OpTemplate { op: call.name.text.clone(), operands, more, attrs, rest })
     }
 
     fn arity(&mut self, call: &ast::Call, schema: &Schema, operands: &[Option<Template>], more: bool) {
@@ -343,11 +349,11 @@ impl Checker<'_> {
         schema: &Schema,
         span: Span,
         scope: &mut Scope,
-    ) -> Option<(Vec<(Arc<str>, Expr)>, Vec<Splat>)> {
+    ) -> Option<(AttrTerms, Option<Splat>)> {
         let op = &call.name.text;
         let none = ast::AttrArgs::default();
         let given = call.attrs.as_ref().unwrap_or(&none);
-        let mut attrs: Vec<(Arc<str>, Expr)> = Vec::new();
+        let mut attrs = AttrTerms::new();
         let mut complete = true;
         for (name, expr) in &given.named {
             let Some(spec) = schema.attr_spec(&name.text) else {
@@ -370,19 +376,19 @@ impl Checker<'_> {
             }
             attrs.push((name.text.clone(), term));
         }
-        let rests: Vec<Splat> = match &given.rest {
-            Some(rest) => vec![self.splat(rest, op, schema, &attrs, scope)?],
-            None => Vec::new(),
+        let rest = match &given.rest {
+            Some(rest) => Some(self.splat(rest, op, schema, &attrs, scope)?),
+            None => None,
         };
         for spec in schema.attrs.iter().filter(|spec| spec.default == AttrDefault::Required) {
             let has = attrs.iter().any(|(name, _)| **name == *spec.name)
-                || rests.iter().any(|splat| splat.keep.iter().any(|name| **name == *spec.name));
+                || rest.iter().any(|splat: &Splat| splat.keep.iter().any(|name| **name == *spec.name));
             if !has && complete {
                 let error = OpError::MissingAttr { op: op.to_string(), attr: spec.name.to_string() };
                 self.error(RewriteError::Op(error), span, "");
             }
         }
-        complete.then_some((attrs, rests))
+        complete.then_some((attrs, rest))
     }
 
     fn splat(

@@ -1,5 +1,6 @@
 //! Rules on graphs.
 
+mod fuse;
 mod language;
 mod rules;
 mod whole;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::diag::{Sources, render};
 use crate::interp::Plan;
+use crate::ir::Kind;
 use crate::ops::Arithmetic;
 use crate::syntax::qir;
 use crate::tensor::{DType, Tensor};
