@@ -54,7 +54,8 @@ impl Case {
 
     fn compile(&self, model: &str, pipeline: &str, source: Source) -> Result<Graph, String> {
         let registry = Registry::built_in();
-        let graph = qirc::onnx::import(&self.file(model), &registry, &InputShapes::default()).map_err(words)?;
+        let graph =
+            qirc::onnx::import(&self.file(model), &registry, &InputShapes::default()).map_err(words)?;
         let mut sources = Sources::default();
         let text = pass::named_pipeline(pipeline).unwrap();
         let id = sources.add(pipeline, text).unwrap();
@@ -68,7 +69,8 @@ impl Case {
     }
 
     fn reference(&self) -> Result<Graph, String> {
-        qirc::onnx::import(&self.file("quantized.onnx"), &Registry::built_in(), &InputShapes::default()).map_err(words)
+        qirc::onnx::import(&self.file("quantized.onnx"), &Registry::built_in(), &InputShapes::default())
+            .map_err(words)
     }
 }
 
@@ -87,7 +89,7 @@ fn cases() -> Vec<Case> {
             let meta = fs::read_to_string(dir.join("meta.json")).ok()?;
             Some(Case { meta: serde_json::from_str(&meta).unwrap(), dir })
         })
-        .filter(|case| in_scope(case))
+        .filter(in_scope)
         .collect();
     assert!(!cases.is_empty(), "no cases found");
     cases

@@ -18,7 +18,8 @@ use crate::onnx::{self, InputShapes};
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step};
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, ranges_of, read_ranges, write_ranges,
+    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, ranges_of, read_ranges,
+    write_ranges,
 };
 use crate::syntax::{qir, rules};
 

@@ -161,7 +161,8 @@ impl<'m> Importer<'m> {
             names.push(name);
             let shaped = input_type(info, &mut symbols).and_then(|ty| {
                 let shape = shapes.of(name, only, ty.shape.clone());
-                let shape = shape.ok_or_else(|| format!("has shape {}, which --input-shape contradicts", ty.shape))?;
+                let shape = shape
+                    .ok_or_else(|| format!("has shape {}, which --input-shape contradicts", ty.shape))?;
                 Ok(ty.with_shape(shape))
             });
             let value = match shaped {

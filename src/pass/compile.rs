@@ -90,9 +90,7 @@ pub fn compile(
         _ if !calls.iter().any(|call| call.name == "calibrate") => Calibration::None,
         Source::None => Calibration::None,
         Source::Ranges { ranges, file } => Calibration::Ranges { ranges, file },
-        Source::Files(paths) => {
-            Calibration::Samples(open_files(&graph, &paths).map_err(Failure::Input)?)
-        }
+        Source::Files(paths) => Calibration::Samples(open_files(&graph, &paths).map_err(Failure::Input)?),
         Source::Random { seed } => {
             let count = calibrate.num_samples.unwrap_or(RANDOM_SAMPLES);
             Calibration::Samples(random(&graph, count, seed).map_err(Failure::Input)?)

@@ -44,17 +44,19 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
             behind(graph, registry, value, &readers, true)?;
         }
         let operands: Vec<ValueId> = graph.node(id).operands.iter().copied().flatten().collect();
-        if let [a, b] = operands[..] {
-            if a == b && channels(graph, a).is_some() {
-                behind(graph, registry, a, &[Use { node: id, position: 1 }], false)?;
-            }
+        if let [a, b] = operands[..]
+            && a == b
+            && channels(graph, a).is_some()
+        {
+            behind(graph, registry, a, &[Use { node: id, position: 1 }], false)?;
         }
     }
-    if let Some(value) = first_block(graph) {
-        if channels(graph, value).is_some() && graph.use_count(value) > 1 {
-            let readers = graph.uses(value);
-            behind(graph, registry, value, &readers, false)?;
-        }
+    if let Some(value) = first_block(graph)
+        && channels(graph, value).is_some()
+        && graph.use_count(value) > 1
+    {
+        let readers = graph.uses(value);
+        behind(graph, registry, value, &readers, false)?;
     }
     // Each round leaves a value with two readers and gives the rest to a new one, which is
     // looked at in turn.

@@ -136,7 +136,7 @@ impl Report for PassError {
                 let names: Vec<&str> = passes().iter().map(|pass| pass.name).collect();
                 vec![format!("passes are: {}", names.join(", "))]
             }
-            PassError::UnknownOption { known, .. } if known.is_empty() => {
+            PassError::UnknownOption { known: [], .. } => {
                 vec!["it has no options".to_owned()]
             }
             PassError::UnknownOption { known, .. } => vec![format!("its options are: {}", known.join(", "))],

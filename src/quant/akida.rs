@@ -96,14 +96,11 @@ fn layer_notes(graph: &Graph, registry: &Registry) -> Result<Vec<LayerNote>, Qua
     for id in graph.order() {
         let node = graph.node(id);
         let op = node.op().unwrap_or_default();
-        if registry.find(op).is_some_and(|entry| entry.schema.layer) {
-            if let (Lowered::Layer { node: onnx, .. }, _) = lower_node(graph, registry, id, &node.name)? {
-                notes.push(LayerNote {
-                    node: node.name.to_string(),
-                    op_type: onnx.op_type,
-                    loc: node.loc.clone(),
-                });
-            }
+        let layer = registry.find(op).is_some_and(|entry| entry.schema.layer);
+        if layer && let (Lowered::Layer { node: onnx, .. }, _) = lower_node(graph, registry, id, &node.name)?
+        {
+            let (node, loc) = (node.name.to_string(), node.loc.clone());
+            notes.push(LayerNote { node, op_type: onnx.op_type, loc });
         }
     }
     Ok(notes)

@@ -44,7 +44,7 @@ pub fn calibrate(
     let name = graph.value(input).name.to_string();
     let static_batch = graph.ty(input).shape.first().and_then(|dim| dim.fixed());
 
-    let plan = Plan::new(graph, registry, Arithmetic::Exact).map_err(|error| widen(error))?;
+    let plan = Plan::new(graph, registry, Arithmetic::Exact).map_err(widen)?;
     let mut warnings = Diagnostics::default();
     let mut observer = Observer { graph, per_tensor: options.per_tensor, extremes: BTreeMap::new() };
     let limit = options.num_samples.unwrap_or(usize::MAX).min(samples.count());

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::diag::Report;
-use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::InputShapes;
+use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
 use crate::onnx::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};

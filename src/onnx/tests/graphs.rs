@@ -2,8 +2,8 @@
 
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::ir::Graph;
-use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::InputShapes;
+use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
 use crate::onnx::proto::type_proto::{Tensor as TensorTypeProto, Value as TypeValue};
