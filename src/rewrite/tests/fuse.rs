@@ -48,7 +48,7 @@ fn chain(front: &str, tail: &[&str]) -> (String, String) {
 }
 
 fn fusions() -> Vec<Ruleset> {
-    sets(&["fuse"])
+    sets(&["fuse", "fuse_more"])
 }
 
 #[test]
@@ -67,6 +67,11 @@ fn every_chain_of_the_table_is_one_layer() {
     let mut fired = std::collections::BTreeSet::new();
     for front in ["channel_pad conv2d", "conv2d", "depthwise"] {
         for tail in tails {
+            // The device drops a pool that is fused into a depthwise layer (hardware-ops §8), so only
+            // the chains of the reference are fused.
+            if front == "depthwise" && *tail == ["max_pool2d"] {
+                continue;
+            }
             let (signature, body) = chain(front, tail);
             let before = graph(&signature, &body);
             for driver in [Driver::Saturate, Driver::Greedy] {
