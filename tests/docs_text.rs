@@ -33,7 +33,9 @@ fn blocks_of_the_documents_are_what_they_say() {
     let registry = Registry::built_in();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
-    for file in ["README.md", "docs/text-format.md", "docs/architecture.md", "docs/passes.md", "docs/add-an-op.md"] {
+    for file in
+        ["README.md", "docs/text-format.md", "docs/architecture.md", "docs/passes.md", "docs/add-an-op.md"]
+    {
         for (info, block) in blocks(&fs::read_to_string(root.join(file)).unwrap()) {
             let expected = match &*info {
                 "qir" => None,
@@ -55,7 +57,10 @@ fn blocks_of_the_documents_are_what_they_say() {
                     assert!(again.same_as(&graph), "{file}: {text}");
                 }
                 (Err(found), Some(code)) => {
-                    assert!(found.0.iter().any(|d| d.code == code), "{file}: expected {code}, found {found:?}");
+                    assert!(
+                        found.0.iter().any(|d| d.code == code),
+                        "{file}: expected {code}, found {found:?}"
+                    );
                 }
                 (Ok(_), Some(code)) => panic!("{file}: expected {code}:\n{block}"),
                 (Err(found), None) => {

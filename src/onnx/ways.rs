@@ -14,17 +14,12 @@ pub fn way(domain: &str, op_type: &str) -> Option<&'static str> {
         "Shape" | "Size" | "ConstantOfShape" | "Range" | "NonZero" => {
             "fix the input sizes and fold constants before (onnxsim or onnxruntime's offline optimization)"
         }
-        "Sum" => "write it as a chain of Add",
         "Mean" => "write it as a chain of Add and a Mul by 1 / count",
-        "Neg" => "write it as Mul by -1",
         "Reciprocal" => "write it as Div of 1 by the operand",
-        "Tanh" => "write it as 2 * Sigmoid(2 * x) - 1 (Mul, Sigmoid, Mul, Sub)",
         "Swish" => "write it as x * Sigmoid(x)",
         "HardSigmoid" => "write it as Clip(alpha * x + beta, 0, 1)",
         "HardSwish" => "write it as x * Clip(x / 6 + 0.5, 0, 1)",
         "LeakyRelu" | "PRelu" => "write it as Relu(x) - slope * Relu(-x)",
-        "Min" | "Max" => "with one constant operand, write it as Clip",
-        "ReduceMean" => "over all of height and width, write it as GlobalAveragePool",
         "GlobalMaxPool" => "write it as MaxPool with the size of the map as its kernel",
         "DepthToSpace" | "SpaceToDepth" => "write it as Reshape, Transpose, Reshape",
         "Einsum" => "write it as Transpose and MatMul",
