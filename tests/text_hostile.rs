@@ -295,7 +295,10 @@ fn damaged(text: &str, damages: &[(Index, Index, u8, &str)]) -> String {
         let end = text.ceil_char_boundary((at + len.index(12)).min(text.len()));
         match kind % 4 {
             0 => text.replace_range(at..end, ""),
-            1 => text.insert_str(at, &text[at..end].to_owned()),
+            1 => {
+                let piece = text[at..end].to_owned();
+                text.insert_str(at, &piece);
+            }
             2 => text.insert_str(at, token),
             _ => text.replace_range(at..end, token),
         }
