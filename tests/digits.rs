@@ -1,6 +1,9 @@
 //! The digits network that ships with the project: accuracy of the integers against the labels, and
 //! their distance from the float network, for the ONNX file and for the same network as text.
 
+#[path = "common/figures.rs"]
+mod figures;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -66,7 +69,7 @@ fn check(name: &str, graph: Graph) {
     let float = logits(&graph);
     let integer = logits(&quantized(graph));
     let (right, db) = (correct(&integer), sqnr(&float, &integer));
-    println!("{name}: {right} of 450 correct, {db:.2} dB against the float logits");
+    figures::show(&format!("{name}: {right} of 450 correct, {db:.2} dB against the float logits"));
     assert!(right >= 445, "{name}: {right} of 450 correct");
     assert!(db >= 34.8, "{name}: {db} dB");
 }

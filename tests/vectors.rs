@@ -3,6 +3,9 @@
 //!
 //! Each test prints `FAMILY: N matched, M differ` and fails if any case differs.
 
+#[path = "common/figures.rs"]
+mod figures;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Cursor, Read};
@@ -116,10 +119,10 @@ fn replay(title: &str, check: impl Fn(&Case) -> Result<(), String>) {
             }
         }
     }
-    println!("{title}");
-    for (family, (matched, differ)) in families {
-        println!("{family}: {matched} matched, {differ} differ");
-    }
+    let counts = families
+        .iter()
+        .map(|(family, (matched, differ))| format!("\n{family}: {matched} matched, {differ} differ"));
+    figures::show(&format!("{title}{}", counts.collect::<String>()));
     assert!(faults.is_empty(), "{title}: {} cases differ\n{}", faults.len(), faults.join("\n"));
 }
 

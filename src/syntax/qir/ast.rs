@@ -156,7 +156,7 @@ pub struct Data<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Init<'a> {
     Inline(Vec<Literal<'a>>, Span),
-    File { path: Name<'a>, tensor: Name<'a>, sha256: Name<'a> },
+    File { path: Name<'a>, tensor: Name<'a>, sha256: Option<Name<'a>> },
 }
 
 impl List<'_> {

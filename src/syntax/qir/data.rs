@@ -48,7 +48,7 @@ impl<'l> Files<'l> {
         &mut self,
         path: &str,
         name: &str,
-        sha256: &str,
+        sha256: Option<&str>,
         dtype: DType,
         sizes: &[usize],
     ) -> Result<Tensor, SyntaxError> {
@@ -70,9 +70,11 @@ impl<'l> Files<'l> {
         let Some(read) = content.and_then(|content| Tensor::from_le_bytes(dtype, sizes, content)) else {
             return Err(SyntaxError::DataTensor { path, tensor, fact: "is cut short".into() });
         };
-        let found = hex(&read.sha256());
-        if !found.eq_ignore_ascii_case(sha256) {
-            return Err(SyntaxError::DataHash { path, tensor, found });
+        if let Some(sha256) = sha256 {
+            let found = hex(&read.sha256());
+            if !found.eq_ignore_ascii_case(sha256) {
+                return Err(SyntaxError::DataHash { path, tensor, found });
+            }
         }
         Ok(read)
     }
@@ -124,12 +126,13 @@ pub fn tensor(
 ) -> Option<Tensor> {
     match init {
         Init::File { path, tensor, sha256 } => {
-            match files.tensor(&path.text, &tensor.text, &sha256.text, dtype, sizes) {
+            let hash = sha256.as_ref().map(|name| &*name.text);
+            match files.tensor(&path.text, &tensor.text, hash, dtype, sizes) {
                 Ok(tensor) => Some(tensor),
                 Err(error) => {
                     let at = match error {
                         SyntaxError::DataTensor { .. } => tensor.span,
-                        SyntaxError::DataHash { .. } => sha256.span,
+                        SyntaxError::DataHash { .. } => sha256.as_ref().unwrap_or(tensor).span,
                         _ => path.span,
                     };
                     problems.push(WithPlaces::new(error).at(at, ""));

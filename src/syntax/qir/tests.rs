@@ -255,6 +255,7 @@ fn data_files_are_checked() {
     let sha256 = super::data::hex(&Tensor::vector(vec![1.0f32, 2.0]).sha256());
     let file = |path: &str, tensor: &str| format!(r#"file "{path}" "{tensor}" sha256 "{sha256}""#);
     assert_eq!(with(&format!("f32[2] = {}", file("w.safetensors", "w"))), []);
+    assert_eq!(with("f32[2] = file \"w.safetensors\" \"w\""), []);
     let code =
         |data: String| with(&data).into_iter().map(|(code, at)| format!("{code} {at}")).collect::<Vec<_>>();
     assert_eq!(code(format!("f32[2] = {}", file("w.safetensors", "v"))), [r#"Q0121 "v""#]);
