@@ -31,6 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Lay out .qir and .qrules files.
     Fmt(FmtArgs),
+    /// Run golden files: `.qir` and `.qrules` files that say what qirc must make of them.
+    Test(TestArgs),
 }
 
 impl Command {
@@ -40,7 +42,7 @@ impl Command {
             Command::Calibrate(args) => args.prepare.threads,
             Command::Run(args) => args.threads,
             Command::Opt(args) => args.threads,
-            Command::Import(_) | Command::Check(_) | Command::Fmt(_) => None,
+            Command::Import(_) | Command::Check(_) | Command::Fmt(_) | Command::Test(_) => None,
         }
     }
 }
@@ -211,6 +213,16 @@ pub struct FmtArgs {
     /// Change nothing; fail if a file is not laid out.
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Args)]
+pub struct TestArgs {
+    /// Directories with golden files, or golden files.
+    #[arg(required = true, value_name = "DIR")]
+    pub paths: Vec<PathBuf>,
+    /// Write what is printed now into the files as what they expect.
+    #[arg(long)]
+    pub bless: bool,
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {

@@ -7,9 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{
     ArithmeticArg, CalibrateArgs, CheckArgs, CompileArgs, Emit, FmtArgs, ImportArgs, OptArgs, PrepareArgs,
-    RunArgs,
+    RunArgs, TestArgs,
 };
 use super::files::{ValueFiles, read_model, read_rules, read_tensor, read_text, write, write_qir};
+use super::golden;
 use super::session::{End, Session};
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::interp::Plan;
@@ -269,4 +270,12 @@ pub fn fmt(session: &mut Session, args: &FmtArgs) -> Result<(), End> {
         }
     }
     if found.has_errors() { Err(found.into()) } else { Ok(()) }
+}
+
+pub fn test(args: &TestArgs) -> Result<(), End> {
+    let summary = golden::test(&args.paths, args.bless, &mut |fault| say(fault))?;
+    let golden::Summary { passed, failed, blessed } = summary;
+    let written = if blessed > 0 { format!(", {blessed} blessed") } else { String::new() };
+    say(format!("{passed} passed, {failed} failed{written}"));
+    if failed == 0 { Ok(()) } else { Err(End::Input(Diagnostics::default())) }
 }

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod files;
+mod golden;
 mod session;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Opt(args) => commands::opt(&mut session, &args),
         Command::Check(args) => commands::check(&mut session, &args),
         Command::Fmt(args) => commands::fmt(&mut session, &args),
+        Command::Test(args) => commands::test(&args),
     };
     match end {
         Ok(()) => ExitCode::SUCCESS,

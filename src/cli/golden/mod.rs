@@ -1,0 +1,150 @@
+//! `qirc test`: golden files, each with the commands it is for and what they must print.
+
+mod expect;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use rayon::prelude::*;
+
+use super::files::{io_fault, write};
+use crate::diag::{Diagnostic, Diagnostics};
+use expect::{Expectations, Observed};
+
+/// What came of one golden file.
+struct Outcome {
+    file: PathBuf,
+    /// What is wrong, in words; none if it is as expected.
+    faults: Vec<String>,
+    blessed: bool,
+}
+
+/// How many files are as expected, and how many are not.
+pub struct Summary {
+    pub passed: usize,
+    pub failed: usize,
+    pub blessed: usize,
+}
+
+/// Runs every golden file of `paths`, in any number of threads and in order of their names, and tells
+/// about each that is not as expected.
+///
+/// # Errors
+/// A path that cannot be read, a golden file without commands that no other file names, or none
+/// at all.
+pub fn test(paths: &[PathBuf], bless: bool, tell: &mut dyn FnMut(String)) -> Result<Summary, Diagnostics> {
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path, &mut files)?;
+    }
+    files.sort();
+    files.dedup();
+    let mut tests = Vec::new();
+    let mut idle = Vec::new();
+    let mut found = Diagnostics::default();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(|error| io_fault(&file, error))?;
+        match Expectations::read(&text) {
+            Ok(expected) if expected.runs.is_empty() => idle.push(file),
+            Ok(expected) => tests.push((file, text, expected)),
+            Err(fault) => found.push(malformed(&file, &fault)),
+        }
+    }
+    // A file that no command reads would pass whatever it says.
+    for file in idle {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let named = |other: &(PathBuf, String, Expectations)| {
+            other.0.parent() == file.parent() && other.1.contains(&*name)
+        };
+        if !tests.iter().any(named) {
+            found.push(malformed(&file, "it has no line `//! run: qirc …`, and no file beside it names it"));
+        }
+    }
+    if tests.is_empty() && !found.has_errors() {
+        let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        found.push(Diagnostic::error("Q0813", format!("there is no golden file in {}", all.join(", "))));
+    }
+    if found.has_errors() {
+        return Err(found);
+    }
+    let outcomes: Result<Vec<Outcome>, Diagnostics> =
+        tests.par_iter().map(|(file, text, expected)| run(file, text, expected, bless)).collect();
+    let mut summary = Summary { passed: 0, failed: 0, blessed: 0 };
+    for outcome in outcomes? {
+        summary.blessed += usize::from(outcome.blessed);
+        if outcome.faults.is_empty() {
+            summary.passed += 1;
+        } else {
+            summary.failed += 1;
+            tell(format!("{}:\n{}", outcome.file.display(), outcome.faults.join("\n")));
+        }
+    }
+    Ok(summary)
+}
+
+fn malformed(file: &Path, fault: &str) -> Diagnostic {
+    Diagnostic::error("Q0813", format!("golden file {}: {fault}", file.display()))
+}
+
+/// The `.qir` and `.qrules` files at and below a path.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Diagnostics> {
+    let fault = |error| io_fault(path, error);
+    if !fs::metadata(path).map_err(fault)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        let below = entry.path();
+        let golden = below.extension().is_some_and(|extension| extension == "qir" || extension == "qrules");
+        // Links are not followed: they may lead in a circle.
+        if entry.file_type().map_err(fault)?.is_dir() {
+            collect(&below, files)?;
+        } else if golden {
+            files.push(below);
+        }
+    }
+    Ok(())
+}
+
+/// Runs the commands of one file in its directory.
+fn run(file: &Path, text: &str, expected: &Expectations, bless: bool) -> Result<Outcome, Diagnostics> {
+    let program = std::env::current_exe().map_err(|error| io_fault(file, error))?;
+    let scratch = tempfile::tempdir().map_err(|error| io_fault(file, error))?;
+    let scratch_name = scratch.path().display().to_string();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut observed = Observed::default();
+    for (at, words) in expected.runs.iter().enumerate() {
+        let words = words.iter().map(|word| word.replace("%s", &name).replace("%t", &scratch_name));
+        let output = Command::new(&program)
+            .args(words)
+            .current_dir(dir)
+            .output()
+            .map_err(|error| io_fault(&program, error))?;
+        let printed = [output.stdout, output.stderr].concat();
+        observed.text += &String::from_utf8_lossy(&printed).replace(&scratch_name, "%t");
+        observed.exit = code(output.status);
+        if observed.exit != 0 && at + 1 < expected.runs.len() {
+            break;
+        }
+    }
+    let mut faults = expected.faults(&observed, &name);
+    let mut blessed = false;
+    if bless && !faults.is_empty() {
+        let new = expected.blessed(text, &observed);
+        let read = Expectations::read(&new).map_err(|fault| malformed(file, &fault))?;
+        faults = read.faults(&observed, &name);
+        blessed = new != text;
+        if blessed {
+            write(file, new.as_bytes())?;
+        }
+    }
+    Ok(Outcome { file: file.to_owned(), faults, blessed })
+}
+
+/// The exit code; a process that a signal ended has none.
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or(-1)
+}
