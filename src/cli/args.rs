@@ -76,11 +76,21 @@ pub enum Emit {
     Report,
 }
 
+/// A network, and what its file leaves open.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// The network: .onnx or .qir.
+    pub model: PathBuf,
+    /// Shape of an input whose sizes the model leaves open.
+    #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
+    pub input_shape: Vec<(String, Vec<usize>)>,
+}
+
 /// What compile and calibrate share: how the network is prepared and observed.
 #[derive(Args)]
 pub struct PrepareArgs {
-    /// The network: .onnx or .qir.
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     #[arg(long, value_enum, default_value = "akida")]
     pub scheme: Scheme,
     /// Calibration samples, stacked along the first axis (.npy, or the arrays of an .npz).
@@ -107,9 +117,6 @@ pub struct PrepareArgs {
     /// Quantize the layer that makes this value, and nothing behind it.
     #[arg(long, value_name = "VALUE")]
     pub quantize_until: Option<String>,
-    /// Shape of an input whose sizes the model leaves open.
-    #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
-    pub input_shape: Vec<(String, Vec<usize>)>,
     /// Rule files of your own; their custom patterns take precedence.
     #[arg(long, value_name = "FILE.qrules")]
     pub rules: Vec<PathBuf>,
@@ -140,7 +147,8 @@ pub struct CompileArgs {
 
 #[derive(Args)]
 pub struct ImportArgs {
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     #[arg(short, long, value_name = "MODEL.qir")]
     pub output: PathBuf,
 }
@@ -155,7 +163,8 @@ pub enum ArithmeticArg {
 
 #[derive(Args)]
 pub struct RunArgs {
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The tensor of an input.
     #[arg(long, value_name = "NAME=FILE.npy", value_parser = named_file, num_args = 1..)]
     pub input: Vec<(String, PathBuf)>,
@@ -181,7 +190,8 @@ pub struct CalibrateArgs {
 
 #[derive(Args)]
 pub struct OptArgs {
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// A named pipeline, or passes separated by commas.
     #[arg(short, long, value_name = "PIPELINE")]
     pub pipeline: String,
@@ -203,7 +213,8 @@ pub struct OptArgs {
 
 #[derive(Args)]
 pub struct CheckArgs {
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
 }
 
 #[derive(Args)]

@@ -1,5 +1,6 @@
 //! One function a command.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use crate::quant::{
     write_ranges,
 };
 use crate::syntax::{qir, rules};
+use crate::tensor::Tensor;
 
 /// Prints to stdout; a reader that has left is no error.
 fn say(text: impl std::fmt::Display) {
@@ -32,8 +34,14 @@ fn say(text: impl std::fmt::Display) {
 pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => PathBuf::from(args.prepare.model.file_name().unwrap_or_default()).with_extension("q.onnx"),
+        None => {
+            PathBuf::from(args.prepare.model.model.file_name().unwrap_or_default()).with_extension("q.onnx")
+        }
     };
+    if args.emit.contains(&Emit::Onnx) && output.extension().is_none_or(|extension| extension != "onnx") {
+        let message = "is not called .onnx; --emit qir writes the text of OUT.onnx to OUT.qir";
+        return Err(End::Usage(format!("the output {} {message}", output.display())));
+    }
     let source = match &args.ranges {
         None => samples(&args.prepare),
         Some(path) => {
@@ -92,14 +100,13 @@ fn prepare(
         Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
     };
     let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
-    let shapes = InputShapes { named: args.input_shape.iter().cloned().collect(), row };
-    let graph = read_model(session, &args.model, &shapes)?;
+    let graph = read_model(session, &args.model, InputShapes { row, ..InputShapes::default() })?;
     let user_rules = read_rules(session, &args.rules)?;
     let calls = pipeline(session, &args.pipeline)?;
     let bar = progress_bar();
     let compile = Compile {
         source,
-        input_shapes: args.input_shape.clone(),
+        input_shapes: args.model.input_shape.clone(),
         calibrate: CalibrateOptions {
             per_tensor: args.per_tensor_activations,
             batch_size: args.batch_size.get(),
@@ -119,7 +126,7 @@ fn prepare(
     };
     let result = pass::compile(graph, &session.registry, &calls, compile, until, after);
     bar.finish_and_clear();
-    let outcome = result.map_err(|failure| bug(session, failure, &args.model))?;
+    let outcome = result.map_err(|failure| bug(session, failure, &args.model.model))?;
     session.report(&outcome.warnings);
     Ok(outcome)
 }
@@ -141,9 +148,9 @@ fn pipeline(session: &mut Session, text: &str) -> Result<Vec<crate::syntax::pipe
 fn bug(session: &Session, failure: Failure, model: &Path) -> End {
     match failure {
         Failure::Input(found) => End::Input(found),
-        Failure::Bug { mut found, before, rest } => {
+        Failure::Bug { mut found, before, pass } => {
             let path = PathBuf::from(model.file_name().unwrap_or_default()).with_extension("reproducer.qir");
-            let comment = format!("// run: qirc opt {} -p \"{rest}\"\n", path.display());
+            let comment = format!("// run: qirc opt {} -p '{pass}'\n", path.display());
             let written = write_qir(session, &before, &path, &comment);
             match written {
                 Ok(()) => found.push(Diagnostic::error("Q0706", format!("{} reproduces it", path.display()))),
@@ -155,24 +162,26 @@ fn bug(session: &Session, failure: Failure, model: &Path) -> End {
 }
 
 pub fn import(session: &mut Session, args: &ImportArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, &InputShapes::default())?;
+    let graph = read_model(session, &args.model, InputShapes::default())?;
     Ok(write_qir(session, &graph, &args.output, "")?)
 }
 
 pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, &InputShapes::default())?;
-    let mut feeds = std::collections::BTreeMap::new();
+    let mut feeds = BTreeMap::new();
     for (name, path) in &args.input {
         if feeds.insert(name.clone(), read_tensor(path)?).is_some() {
             return Err(End::Usage(format!("input `{name}` is given twice")));
         }
     }
+    let row = |tensor: &Tensor| tensor.sizes().split_first().map(|(_, row)| row.to_vec());
+    let rows = feeds.iter().filter_map(|(name, tensor)| Some((name.clone(), row(tensor)?))).collect();
+    let graph = read_model(session, &args.model, InputShapes { rows, ..InputShapes::default() })?;
     let arithmetic = match args.arithmetic {
         ArithmeticArg::Exact => Arithmetic::Exact,
         ArithmeticArg::F32 => Arithmetic::F32,
     };
     let plan = Plan::new(&graph, &session.registry, arithmetic).map_err(Diagnostics::from)?;
-    let mut files = ValueFiles::new(&args.output_dir)?;
+    let mut files = ValueFiles::new(&args.output_dir);
     let mut failed: Result<(), Diagnostics> = Ok(());
     let outputs = plan.run(&feeds, &mut |id, tensor| {
         if args.all_values && failed.is_ok() && !graph.is_output(id) {
@@ -190,9 +199,17 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
 }
 
 pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, &InputShapes::default())?;
+    let graph = read_model(session, &args.model, InputShapes::default())?;
     let user_rules = read_rules(session, &args.rules)?;
     let calls = pipeline(session, &args.pipeline)?;
+    if let Some(pass) = args.print_after.as_deref()
+        && !matches!(pass, "all" | "change")
+        && !calls.iter().any(|call| call.name == pass)
+    {
+        let names: Vec<&str> = calls.iter().map(|call| &*call.name).collect();
+        let names = names.join(", ");
+        return Err(End::Usage(format!("--print-after takes all, change or a pass of {names}, not {pass}")));
+    }
     let mut steps = Vec::new();
     let registry = &session.registry;
     let mut after = |step: &Step, graph: &Graph| {
@@ -214,7 +231,7 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
     };
     let compile = Compile::with_rules(&user_rules, &mut session.sources);
     let outcome = pass::compile(graph, registry, &calls, compile, None, &mut after);
-    let outcome = outcome.map_err(|failure| bug(session, failure, &args.model))?;
+    let outcome = outcome.map_err(|failure| bug(session, failure, &args.model.model))?;
     session.report(&outcome.warnings);
     match &args.output {
         Some(output) => write_qir(session, &outcome.graph, output, "")?,
@@ -237,7 +254,7 @@ fn timing(steps: &[Step]) -> String {
 }
 
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, &InputShapes::default())?;
+    let graph = read_model(session, &args.model, InputShapes::default())?;
     let (layers, found) = check_layers(&graph, &session.registry);
     if layers.is_empty() {
         say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()));

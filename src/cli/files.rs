@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use super::args::ModelArgs;
 use super::session::{End, Session};
 use crate::diag::{Diagnostic, Diagnostics, SourceId};
 use crate::ir::Graph;
@@ -38,14 +39,18 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
-/// Reads and verifies a model. What an ONNX file leaves open of its inputs, `shapes` may say.
-pub fn read_model(session: &mut Session, path: &Path, shapes: &InputShapes) -> Result<Graph, End> {
+/// Reads and verifies a model. What an ONNX file leaves open of its inputs, the arguments say, or
+/// else `shapes`.
+pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShapes) -> Result<Graph, End> {
+    shapes.named.extend(args.input_shape.iter().cloned());
+    let path = &*args.model;
     let graph = match extension(path) {
-        "onnx" => onnx::import(path, &session.registry, shapes)?,
+        "onnx" => onnx::import(path, &session.registry, &shapes)?,
         "qir" => {
             let (text, id) = read_text(session, path)?;
             let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-            qir::parse(&text, id, &session.registry, &mut |file| Ok(fs::read(dir.join(file))?.into()))?
+            let mut load = |file: &str| Ok(fs::read(dir.join(file))?.into());
+            return Ok(qir::parse_with(&text, id, &session.registry, &mut load, &verify)?);
         }
         _ => {
             let found = Diagnostic::error("Q0811", format!("{} is neither .onnx nor .qir", path.display()));
@@ -96,9 +101,13 @@ pub struct ValueFiles {
 }
 
 impl ValueFiles {
-    pub fn new(dir: &Path) -> Result<Self, Diagnostics> {
-        fs::create_dir_all(dir).map_err(|error| io_fault(dir, error))?;
-        Ok(Self { dir: dir.to_owned(), names: BTreeSet::new(), index: BTreeMap::new() })
+    /// The directory is made when there is something to write into it.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), names: BTreeSet::new(), index: BTreeMap::new() }
+    }
+
+    fn make_dir(&self) -> Result<(), Diagnostics> {
+        fs::create_dir_all(&self.dir).map_err(|error| io_fault(&self.dir, error))
     }
 
     pub fn add(&mut self, value: &str, ty: &TensorType, tensor: &Tensor) -> Result<(), Diagnostics> {
@@ -106,6 +115,9 @@ impl ValueFiles {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
             .collect();
+        if self.names.is_empty() {
+            self.make_dir()?;
+        }
         // Two values may come out alike.
         let free = |name: &String| !self.names.contains(name);
         let name = std::iter::once(clean.clone())
@@ -123,6 +135,7 @@ impl ValueFiles {
     }
 
     pub fn finish(self) -> Result<(), Diagnostics> {
+        self.make_dir()?;
         // A map of strings to plain JSON always has a text.
         let text = serde_json::to_string_pretty(&self.index).unwrap_or_default() + "\n";
         write(&self.dir.join("values.json"), text.as_bytes())

@@ -158,7 +158,12 @@ impl<'a> Plan<'a> {
     fn bind(&self, feeds: &BTreeMap<String, Tensor>) -> Result<BTreeMap<ValueId, Tensor>, Error> {
         let mut values = BTreeMap::new();
         let mut symbols: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut known = Vec::new();
+        let known: Vec<String> =
+            self.graph.inputs().map(|id| self.graph.value(id).name.to_string()).collect();
+        // Said before what is missing: it may be the same input, misspelt.
+        if let Some(name) = feeds.keys().find(|name| !known.contains(name)) {
+            return Err(WithPlaces::new(InterpError::UnknownInput { name: name.clone(), known }));
+        }
         for id in self.graph.inputs() {
             let value = self.graph.value(id);
             let name = value.name.to_string();
@@ -183,10 +188,6 @@ impl<'a> Plan<'a> {
                 }
             }
             values.insert(id, tensor.clone());
-            known.push(name);
-        }
-        if let Some(name) = feeds.keys().find(|name| !known.contains(name)) {
-            return Err(WithPlaces::new(InterpError::UnknownInput { name: name.clone(), known }));
         }
         Ok(values)
     }
@@ -224,7 +225,9 @@ mod tests {
             [Tensor::new(&[2, 2], vec![0.0f32, 2.0, 3.0, 0.0]).unwrap()]
         );
         assert_eq!(run("x", Tensor::new::<f32>(&[0, 2], vec![])).unwrap()[0].sizes(), [0, 2]);
-        assert_eq!(run("z", x).unwrap_err().error.code(), "Q0801");
+        assert_eq!(run("z", x).unwrap_err().error.code(), "Q0802");
+        let none = plan.run(&BTreeMap::new(), &mut |_, _| {});
+        assert_eq!(none.unwrap_err().error.code(), "Q0801");
         assert_eq!(run("x", Tensor::new(&[1, 2], vec![1u8, 2])).unwrap_err().error.code(), "Q0803");
         assert_eq!(run("x", Tensor::new(&[2], vec![1f32, 2.0])).unwrap_err().error.code(), "Q0804");
     }

@@ -58,7 +58,7 @@ impl Constants {
 }
 
 /// `wish`, or `wish_1`, `wish_2`, … : the first that is not taken.
-pub(super) fn unique(wish: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
+pub fn unique(wish: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
     if !taken(wish) {
         return wish.into();
     }

@@ -9,5 +9,5 @@ mod constants;
 mod graph;
 
 pub use attr::{Attr, AttrKind, Attrs};
-pub use constants::{ConstId, Constants};
+pub use constants::{ConstId, Constants, unique};
 pub use graph::{Graph, Kind, Node, NodeId, Output, Range, Use, Value, ValueId};

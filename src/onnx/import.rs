@@ -34,6 +34,8 @@ pub struct InputShapes {
     pub named: BTreeMap<String, Vec<usize>>,
     /// Sizes behind the first axis of an only input: those of the samples it will see.
     pub row: Option<Vec<usize>>,
+    /// Sizes behind the first axis of inputs: those of the tensors they will see.
+    pub rows: BTreeMap<String, Vec<usize>>,
 }
 
 impl InputShapes {
@@ -42,8 +44,9 @@ impl InputShapes {
         if let Some(sizes) = self.named.get(name) {
             return shape.admits(sizes).then(|| Shape::fixed(sizes));
         }
-        match (&self.row, shape.split_first()) {
-            (Some(row), Some((batch, rest))) if only && Shape::new(rest.iter().cloned()).admits(row) => {
+        let row = self.rows.get(name).or(self.row.as_ref().filter(|_| only));
+        match (row, shape.split_first()) {
+            (Some(row), Some((batch, rest))) if Shape::new(rest.iter().cloned()).admits(row) => {
                 let row = row.iter().map(|&size| Dim::Fixed(size));
                 Some(Shape::new(std::iter::once(batch.clone()).chain(row)))
             }

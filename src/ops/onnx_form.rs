@@ -123,6 +123,8 @@ pub struct LowerCx<'a> {
     pub result_types: &'a [TensorType],
     /// The tensor of every constant operand.
     pub constants: &'a [Option<&'a Tensor>],
+    /// Some reader of the result is a `QuantizedAdd`.
+    pub feeds_add: bool,
     initializers: Vec<(String, Tensor)>,
 }
 
@@ -136,7 +138,16 @@ impl<'a> LowerCx<'a> {
         constants: &'a [Option<&'a Tensor>],
     ) -> Self {
         let initializers = Vec::new();
-        Self { call, node_name, operand_names, result_names, result_types, constants, initializers }
+        Self {
+            call,
+            node_name,
+            operand_names,
+            result_names,
+            result_types,
+            constants,
+            feeds_add: false,
+            initializers,
+        }
     }
 
     /// Adds an initializer `<node name>_<suffix>` and gives its name.
@@ -190,6 +201,8 @@ pub fn lower_node(
     let result_types: Vec<TensorType> = node.results.iter().map(|value| value.ty.clone()).collect();
     let call = Call { schema: &entry.schema, attrs, operands: &operand_types };
     let mut cx = LowerCx::new(call, name, &operand_names, &result_names, &result_types, &constants);
+    let readers = graph.uses(ValueId { node: id, result: 0 });
+    cx.feeds_add = readers.iter().any(|at| graph.node(at.node).op() == Some("QuantizedAdd"));
     let lowered = entry.operator.lower(&mut cx)?;
     Ok((lowered, cx.into_initializers()))
 }

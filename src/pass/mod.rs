@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::diag::{Diagnostic, Diagnostics, Report, Sources, Span, WithPlaces};
 use crate::ir::{Graph, Range};
 use crate::ops::Registry;
-use crate::quant::{AkidaOptions, CalibrateOptions, QuantizeReport, Samples};
+use crate::quant::{AkidaOptions, CalibrateOptions, QuantizeReport, Samples, already_quantized};
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::Shape;
@@ -41,7 +41,7 @@ pub enum Stage {
 
 impl Stage {
     fn holds(self, graph: &Graph) -> bool {
-        let quantized = || graph.order().into_iter().any(|id| graph.node(id).op() == Some("InputQuantizer"));
+        let quantized = || already_quantized(graph).is_some();
         match self {
             Stage::Any => true,
             Stage::Float => !quantized(),
@@ -164,9 +164,8 @@ pub struct Step {
 pub enum Failure {
     /// The input is at fault.
     Input(Diagnostics),
-    /// A pass broke the graph. Holds what reproduces it: the graph before the pass, and the calls
-    /// from that pass on.
-    Bug { found: Diagnostics, before: Box<Graph>, rest: String },
+    /// A pass broke the graph. Holds what reproduces it: the graph before the pass, and its call.
+    Bug { found: Diagnostics, before: Box<Graph>, pass: String },
 }
 
 /// Runs the calls in order. `after` sees the graph after each pass.
@@ -178,8 +177,11 @@ pub fn run(
 ) -> Result<(), Failure> {
     let made: Vec<Box<dyn Pass>> =
         calls.iter().map(|call| builtin::make(call)).collect::<Result<_, _>>().map_err(Failure::Input)?;
-    for (i, (call, pass)) in calls.iter().zip(&made).enumerate() {
+    for (call, pass) in calls.iter().zip(&made) {
         if !pass.requires().holds(graph) {
+            if let Some(found) = already_quantized(graph) {
+                return Err(Failure::Input(found.into()));
+            }
             let error = PassError::Requires { pass: call.name.clone(), needed: pass.requires().words() };
             return Err(Failure::Input(at(error, call.span).into()));
         }
@@ -194,8 +196,7 @@ pub fn run(
         });
         if let Err(mut found) = valid {
             found.push(at(PassError::Broken { pass: call.name.clone() }, call.span));
-            let rest = calls[i..].iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(Failure::Bug { found, before: Box::new(before), rest });
+            return Err(Failure::Bug { found, before: Box::new(before), pass: call.to_string() });
         }
         let changed = !graph.same_as(&before);
         after(&Step { pass: call.to_string(), time, verify: start.elapsed(), changed }, graph);

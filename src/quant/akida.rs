@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayNote};
 use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
-use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId};
+use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId, unique};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
     Builder, Call, DeviceLayer, LayerCall, LayerOperand, Lowered, OpError, Quantize, QuantizedLayer,
@@ -31,7 +31,6 @@ impl Default for AkidaOptions {
     }
 }
 
-/// What became of the network.
 /// Quantizes every layer that hangs on the input through layers alone; the rest stays float
 /// behind one `Dequantizer`.
 ///
@@ -54,12 +53,8 @@ pub fn quantize_akida(
         },
     };
     let order = graph.order();
-    if let Some(&id) = order.iter().find(|&&id| graph.node(id).op() == Some("InputQuantizer")) {
-        let error = QuantError::AlreadyQuantized {
-            node: graph.node(id).name.to_string(),
-            op: "InputQuantizer".into(),
-        };
-        return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, "").into());
+    if let Some(found) = already_quantized(graph) {
+        return Err(found.into());
     }
     let entry = Entry::of(graph, input);
     let mut refused: BTreeMap<NodeId, String> = BTreeMap::new();
@@ -89,6 +84,15 @@ pub fn quantize_akida(
             Err(Refusal::Input(error)) => return Err(fail(error)),
         }
     }
+}
+
+/// The fact that the graph has an integer layer, if it has one.
+pub fn already_quantized(graph: &Graph) -> Option<WithPlaces<QuantError>> {
+    const OP: &str = "InputQuantizer";
+    let id = graph.order().into_iter().find(|&id| graph.node(id).op() == Some(OP))?;
+    let node = graph.node(id);
+    let error = QuantError::AlreadyQuantized { node: node.name.to_string(), op: OP.into() };
+    Some(WithPlaces::new(error).at_loc(&node.loc, ""))
 }
 
 fn layer_notes(graph: &Graph, registry: &Registry) -> Result<Vec<LayerNote>, QuantError> {
@@ -344,8 +348,12 @@ fn assemble(
     );
     integer.insert(entry.value, ValueId { node, result: 0 });
 
+    // Parameters are called after the node: in a model file its name is its own.
+    let mut node_names: BTreeSet<Arc<str>> = BTreeSet::from([new.node(node).name.clone()]);
     for (id, layer) in plan.layers.iter().filter_map(|id| Some((*id, parameters.layers.get(id)?))) {
-        let result = add_layer(graph, &mut new, &integer, id, layer);
+        let name = unique(&graph.node(id).name, |name| node_names.contains(name));
+        node_names.insert(name.clone());
+        let result = add_layer(graph, &mut new, &integer, id, layer, name);
         integer.insert(ValueId { node: id, result: 0 }, result);
     }
 
@@ -356,15 +364,33 @@ fn assemble(
         copy_float(graph, registry, &mut new, &mut float, id)
             .map_err(|error| WithPlaces::new(error).at_loc(&graph.node(id).loc, ""))?;
     }
-    for output in graph.outputs() {
+    let renamed = renamed_outputs(graph, plan);
+    let kept = graph.outputs().iter().enumerate().filter(|(at, _)| !renamed.contains(at));
+    let mut names: BTreeSet<Arc<str>> = kept.map(|(_, output)| output.name.clone()).collect();
+    for (at, output) in graph.outputs().iter().enumerate() {
         let value = copied(graph, &mut new, &mut float, output.value).map_err(WithPlaces::new)?;
-        // The reference renames outputs of the quantized part, so that nobody takes one for the
-        // tensor that carried the name before.
-        let renamed = plan.dequantized.contains(&output.value);
-        let name = if renamed { new.value(value).name.clone() } else { output.name.clone() };
+        let mut name = output.name.clone();
+        if renamed.contains(&at) {
+            name = unique(&new.value(value).name, |name| names.contains(name));
+            names.insert(name.clone());
+        }
         new.add_output(name, value);
     }
     Ok(new)
+}
+
+/// The outputs that are called as the dequantized tensor, so that nobody takes one for the tensor
+/// that carried the name before: of each dequantized value the output that was called as the value,
+/// or else the first. Other outputs of that value were names of their own and stay.
+fn renamed_outputs(graph: &Graph, plan: &Selection) -> BTreeSet<usize> {
+    let outputs = || graph.outputs().iter().enumerate();
+    plan.dequantized
+        .iter()
+        .filter_map(|&value| {
+            let named = outputs().find(|(_, o)| o.value == value && o.name == graph.value(value).name);
+            named.or_else(|| outputs().find(|(_, output)| output.value == value)).map(|(at, _)| at)
+        })
+        .collect()
 }
 
 fn add_layer(
@@ -373,6 +399,7 @@ fn add_layer(
     integer: &BTreeMap<ValueId, ValueId>,
     id: NodeId,
     layer: &QuantizedLayer,
+    name: Arc<str>,
 ) -> ValueId {
     let node = graph.node(id);
     let operands = layer
@@ -384,7 +411,7 @@ fn add_layer(
             }
             LayerOperand::Absent => None,
             LayerOperand::Constant { suffix, tensor } => {
-                Some(new.add_const(&format!("{}_{suffix}", node.name), tensor.clone(), node.loc.clone()))
+                Some(new.add_const(&format!("{name}_{suffix}"), tensor.clone(), node.loc.clone()))
             }
         })
         .collect();
@@ -392,7 +419,7 @@ fn add_layer(
     let value = Value::new(node.results[0].name.clone(), ty);
     let op = node.op().unwrap_or_default();
     let quantized = new.add_op(op, layer.attrs.clone(), operands, vec![value], node.loc.clone());
-    new.set_node_name(quantized, node.name.clone());
+    new.set_node_name(quantized, name);
     ValueId { node: quantized, result: 0 }
 }
 

@@ -85,7 +85,11 @@ pub fn calibrate(
             warnings.push(Diagnostic::warning("Q0621", message).at_loc(&loc, ""));
         }
     }
-    Ok(warnings)
+    if graph.values().any(|value| graph.value(value).range.is_some()) {
+        return Ok(warnings);
+    }
+    warnings.push(WithPlaces::new(QuantError::NoFiniteValue));
+    Err(warnings)
 }
 
 fn widen(error: WithPlaces<crate::interp::InterpError>) -> Diagnostics {

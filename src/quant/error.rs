@@ -27,6 +27,8 @@ pub enum QuantError {
         found_dtype: DType,
         found: Vec<usize>,
     },
+    #[error("on these samples no value of the network is finite throughout")]
+    NoFiniteValue,
     #[error("the network has {found} inputs; calibration and the akida scheme take networks with one")]
     Inputs { found: usize },
     #[error("input `{input}` has shape {shape}: random samples need every size but the first")]
@@ -67,6 +69,7 @@ impl Report for QuantError {
             QuantError::NothingQuantized { .. } => "Q0611",
             QuantError::AlreadyQuantized { .. } => "Q0612",
             QuantError::UnknownUntil { .. } => "Q0613",
+            QuantError::NoFiniteValue => "Q0614",
         }
     }
 
@@ -87,6 +90,7 @@ impl Report for QuantError {
                 ]
             }
             QuantError::NothingQuantized { reasons } => reasons.clone(),
+            QuantError::NoFiniteValue => vec!["the samples hold inf or NaN: clean them".to_owned()],
             QuantError::Interp(error) => error.hints(),
             QuantError::Op(error) => error.hints(),
             _ => Vec::new(),

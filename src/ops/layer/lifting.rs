@@ -85,10 +85,15 @@ pub fn set_grid(cx: &mut LiftCx, value: ValueId, grid: AffineGrid) {
     cx.builder.graph.set_type(value, TensorType { shape, grid: Grid::Affine(grid) });
 }
 
-/// The attribute `scale` of the node that a layer becomes.
+/// The attribute `scale` of the node that a layer becomes: one number per channel, or one in all,
+/// which the power-of-two scales around a sum hold without an axis (hardware-ops §5.0).
 pub fn scale_attr(cx: &LowerCx) -> Result<OnnxAttr, OpError> {
-    match cx.result_types.first().and_then(|ty| ty.grid.affine()) {
-        Some(grid) => Ok(OnnxAttr::Tensor(Tensor::vector(grid.factors.to_vec()))),
-        None => Err(cx.call.unsupported("a result that is on no grid")),
-    }
+    let Some(grid) = cx.result_types.first().and_then(|ty| ty.grid.affine()) else {
+        return Err(cx.call.unsupported("a result that is on no grid"));
+    };
+    let sum = cx.feeds_add || cx.call.op() == "QuantizedAdd";
+    Ok(OnnxAttr::Tensor(match grid.factors[..] {
+        [scale] if sum => Tensor::scalar(scale),
+        _ => Tensor::vector(grid.factors.to_vec()),
+    }))
 }

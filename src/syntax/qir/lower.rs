@@ -176,6 +176,8 @@ impl<'a> Lower<'a, '_> {
                         let error = WithPlaces::new(SyntaxError::Return { fact }).at(*span, "");
                         self.problems.push(error.at(end, "the graph ends here"));
                     }
+                    // Where a node could not be read, what follows may have gone with it.
+                    whole &= node.is_some();
                     self.statement(results, node.as_ref(), *span);
                 }
                 Statement::Return { values, span } => match returned {

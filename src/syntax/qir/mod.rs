@@ -58,12 +58,32 @@ pub fn parse(
     registry: &Registry,
     load: &mut Load,
 ) -> Result<Graph, Diagnostics> {
+    parse_with(text, source, registry, load, &|_, _| Ok(()))
+}
+
+/// Reads a graph and checks it: [`parse`] that also says what `verify` finds in the part of the graph
+/// that could be read.
+///
+/// # Errors
+/// Everything that is wrong with the text and its graph, in the order of the text.
+pub fn parse_with(
+    text: &str,
+    source: SourceId,
+    registry: &Registry,
+    load: &mut Load,
+    verify: &dyn Fn(&Graph, &Registry) -> Result<(), Diagnostics>,
+) -> Result<Graph, Diagnostics> {
     let mut problems = Findings::default();
     let file = parse_tree(text, source, &mut problems);
     let graph = file.as_ref().and_then(|file| {
         let mut files = data::Files::new(load);
         lower::lower(file, registry, &mut files, &mut problems, Span::new(source, 0..0))
     });
+    if let Some(graph) = &graph
+        && let Err(found) = verify(graph, registry)
+    {
+        found.0.into_iter().for_each(|finding| problems.push(finding));
+    }
     problems.into_result(graph)
 }
 
