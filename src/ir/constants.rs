@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::names::Names;
 use crate::tensor::{DType, Tensor};
 
 /// A constant of one [`Constants`] pool.
@@ -18,7 +19,7 @@ pub(super) type Key = (DType, Vec<usize>, [u8; 32]);
 #[derive(Clone, Debug, Default)]
 pub struct Constants {
     entries: IndexMap<Key, (Arc<str>, Arc<Tensor>)>,
-    names: std::collections::BTreeSet<Arc<str>>,
+    names: Names,
 }
 
 impl Constants {
@@ -28,8 +29,7 @@ impl Constants {
         let index = match self.entries.get_index_of(&key) {
             Some(index) => index,
             None => {
-                let name = unique(name, |name| self.names.contains(name));
-                self.names.insert(name.clone());
+                let name = self.names.fresh(name).into();
                 self.entries.insert_full(key, (name, Arc::new(tensor))).0
             }
         };
@@ -55,17 +55,4 @@ impl Constants {
         // `get_index` cannot fail: ids are made only by `intern`, and entries never leave.
         self.content(id).map(|key| key.2).unwrap_or_default()
     }
-}
-
-/// `wish`, or `wish_1`, `wish_2`, … : the first that is not taken.
-pub fn unique(wish: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
-    if !taken(wish) {
-        return wish.into();
-    }
-    (1u64..)
-        .map(|i| format!("{wish}_{i}"))
-        .find(|name| !taken(name))
-        // A set of names is finite, the candidates are not.
-        .unwrap_or_default()
-        .into()
 }

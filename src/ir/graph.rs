@@ -8,7 +8,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
-use super::constants::unique;
+use super::names::Suffixes;
 use super::{Attrs, ConstId, Constants};
 use crate::diag::Loc;
 use crate::tensor::{Tensor, TensorType};
@@ -120,6 +120,7 @@ pub struct Graph {
     outputs: Vec<Output>,
     pub constants: Constants,
     names: BTreeMap<Arc<str>, ValueId>,
+    suffixes: Suffixes,
     next_serial: u64,
 }
 
@@ -181,9 +182,12 @@ impl Graph {
         self.next_serial += 1;
         let mut names: Vec<Arc<str>> = Vec::new();
         for value in &mut results {
-            value.name = unique(&value.name, |name| {
-                self.names.contains_key(name) || names.iter().any(|taken| &**taken == name)
-            });
+            value.name = self
+                .suffixes
+                .unique(&value.name, |name| {
+                    self.names.contains_key(name) || names.iter().any(|taken| &**taken == name)
+                })
+                .into();
             names.push(value.name.clone());
         }
         let name = results.first().map(|value| value.name.clone()).unwrap_or_default();
@@ -406,7 +410,7 @@ impl Graph {
             return;
         }
         if let Some(holder) = self.find(name) {
-            let other = unique(name, |candidate| self.names.contains_key(candidate));
+            let other = self.suffixes.unique(name, |candidate| self.names.contains_key(candidate)).into();
             self.rename(holder, other);
         }
         self.rename(id, name.into());

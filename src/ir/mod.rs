@@ -7,7 +7,9 @@
 mod attr;
 mod constants;
 mod graph;
+mod names;
 
 pub use attr::{Attr, AttrKind, Attrs};
-pub use constants::{ConstId, Constants, unique};
+pub use constants::{ConstId, Constants};
 pub use graph::{Graph, Kind, Node, NodeId, Output, Range, Use, Value, ValueId};
+pub use names::Names;

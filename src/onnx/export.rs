@@ -6,7 +6,6 @@ use std::path::Path;
 use indexmap::IndexMap;
 use prost::Message;
 
-use super::names::Names;
 use super::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
 use super::proto::type_proto::{Tensor as TensorTypeProto, Value as TypeValue};
 use super::proto::{
@@ -15,7 +14,7 @@ use super::proto::{
 };
 use super::{OnnxError, attr, emit, tensor};
 use crate::diag::{Diagnostics, WithPlaces};
-use crate::ir::{Graph, Kind, Node, ValueId};
+use crate::ir::{Graph, Kind, Names, Node, ValueId};
 use crate::ops::{
     BRAINCHIP, Bound, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
     lower_node,

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use super::error::{NEWEST_IR, NEWEST_OPSET, OLDEST_OPSET};
 use super::file::ModelFile;
 use super::inline::{FlatNode, flatten, opsets};
-use super::names::Names;
 use super::proto::tensor_shape_proto::dimension::Value as DimValue;
 use super::proto::type_proto::Value as TypeValue;
 use super::proto::{GraphProto, TensorProto, ValueInfoProto};
 use super::wiring::arrange;
 use super::{OnnxError, attr, tensor, ways};
 use crate::diag::{Diagnostics, Loc, Place, WithPlaces};
-use crate::ir::{Graph, ValueId};
+use crate::ir::{Graph, Names, ValueId};
 use crate::ops::{Builder, LiftCx, OnnxAttr, OnnxNode, Registry};
 use crate::tensor::{Dim, Shape, Tensor, TensorType};
 

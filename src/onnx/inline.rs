@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::OnnxError;
-use super::names::Names;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto};
 use super::wiring::Wired;
+use crate::ir::Names;
 use crate::ops::{BRAINCHIP, ONNX_OPSET};
 
 /// Functions that call functions: deeper is a recursion, or made to break something.

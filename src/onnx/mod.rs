@@ -10,7 +10,6 @@ mod export;
 mod file;
 mod import;
 mod inline;
-mod names;
 // Generated code.
 #[allow(clippy::all, dead_code)]
 #[rustfmt::skip]

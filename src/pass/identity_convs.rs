@@ -135,7 +135,10 @@ fn behind(
         }
         let range = graph.value(value).range.clone();
         graph.set_range(conv, range);
+        let made_by = graph.node(value.node).name.clone();
         graph.take_name(conv, &name);
+        // Only the tensor gives its name away, not the node.
+        graph.set_node_name(value.node, made_by);
         graph.set_node_name(conv.node, node_name);
     }
     Ok(conv)

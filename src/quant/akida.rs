@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayNote};
 use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
-use crate::ir::{Attrs, Graph, Kind, Node, NodeId, Value, ValueId, unique};
+use crate::ir::{Attrs, Graph, Kind, Names, Node, NodeId, Value, ValueId};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
     Builder, Call, DeviceLayer, LayerCall, LayerOperand, Lowered, OpError, Quantize, QuantizedLayer,
@@ -349,10 +349,10 @@ fn assemble(
     integer.insert(entry.value, ValueId { node, result: 0 });
 
     // Parameters are called after the node: in a model file its name is its own.
-    let mut node_names: BTreeSet<Arc<str>> = BTreeSet::from([new.node(node).name.clone()]);
+    let mut node_names = Names::default();
+    node_names.take(&new.node(node).name);
     for (id, layer) in plan.layers.iter().filter_map(|id| Some((*id, parameters.layers.get(id)?))) {
-        let name = unique(&graph.node(id).name, |name| node_names.contains(name));
-        node_names.insert(name.clone());
+        let name = node_names.fresh(&graph.node(id).name).into();
         let result = add_layer(graph, &mut new, &integer, id, layer, name);
         integer.insert(ValueId { node: id, result: 0 }, result);
     }
@@ -366,13 +366,15 @@ fn assemble(
     }
     let renamed = renamed_outputs(graph, plan);
     let kept = graph.outputs().iter().enumerate().filter(|(at, _)| !renamed.contains(at));
-    let mut names: BTreeSet<Arc<str>> = kept.map(|(_, output)| output.name.clone()).collect();
+    let mut names = Names::default();
+    for (_, output) in kept {
+        names.take(&output.name);
+    }
     for (at, output) in graph.outputs().iter().enumerate() {
         let value = copied(graph, &mut new, &mut float, output.value).map_err(WithPlaces::new)?;
         let mut name = output.name.clone();
         if renamed.contains(&at) {
-            name = unique(&new.value(value).name, |name| names.contains(name));
-            names.insert(name.clone());
+            name = names.fresh(&new.value(value).name).into();
         }
         new.add_output(name, value);
     }

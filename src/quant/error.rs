@@ -45,7 +45,7 @@ pub enum QuantError {
     NoInputRange { input: String },
     #[error("no part of the network can be quantized")]
     NothingQuantized { reasons: Vec<String> },
-    #[error("the network is quantized already: `{node}` is a {op}")]
+    #[error("the network is quantized already: `{node}` is an integer layer, {op}")]
     AlreadyQuantized { node: String, op: String },
     #[error("`{name}` names no value of the network")]
     UnknownUntil { name: String },
