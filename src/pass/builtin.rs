@@ -2,7 +2,7 @@
 
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::Graph;
-use crate::quant::{apply_ranges, calibrate, quantize_akida};
+use crate::quant::{apply_ranges, calibrate, quantize_akida, ranges_of};
 use crate::rewrite::{self, Driver, Options, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
@@ -57,9 +57,10 @@ pub fn passes() -> &'static [PassInfo] {
         },
         PassInfo {
             name: "fuse",
-            options: &["files", "driver"],
+            options: &["files", "driver", "repeat"],
             doc: "Fuse chains of operators into hardware layers: the rulesets of `--rules` that make layers first, \
-                  then the built-in rule files. A layer needs the range of its result.",
+                  then the built-in rule files. A layer needs the range of its result. With `repeat=never` a value \
+                  that has several readers, or is an output, ends its chain, and nothing is computed twice.",
         },
         PassInfo {
             name: "quantize",
@@ -104,6 +105,11 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
         Some("saturate") => Some(Driver::Saturate),
         Some(_) => return Err(wrong("driver", "`greedy` or `saturate`")),
     };
+    let once = match option("repeat") {
+        None => false,
+        Some("never") => true,
+        Some(_) => return Err(wrong("repeat", "`never`")),
+    };
     Ok(match info.name {
         "dynamic-batch" => Box::new(DynamicBatch),
         "rules" | "fuse" => {
@@ -121,7 +127,7 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
             }
             match info.name {
                 "rules" => Box::new(Rules { files, toward, driver }),
-                _ => Box::new(Fuse { files, driver }),
+                _ => Box::new(Fuse { files, driver, once }),
             }
         }
         "user-rules" => Box::new(UserRules),
@@ -251,20 +257,23 @@ impl Pass for Calibrate {
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
         match &mut cx.calibration {
-            Calibration::None => Err(WithPlaces::new(PassError::NothingToCalibrate).into()),
-            Calibration::Ranges { ranges, file } => apply_ranges(graph, ranges, file),
+            Calibration::None => return Err(WithPlaces::new(PassError::NothingToCalibrate).into()),
+            Calibration::Ranges { ranges, file } => apply_ranges(graph, ranges, file)?,
             Calibration::Samples(samples) => {
                 let warnings = calibrate(graph, cx.registry, &mut **samples, cx.calibrate, cx.progress)?;
                 cx.warnings.extend(warnings);
-                Ok(())
             }
         }
+        cx.ranges = ranges_of(graph);
+        Ok(())
     }
 }
 
 struct Fuse {
     files: Vec<&'static str>,
     driver: Option<Driver>,
+    /// See [`Options::once`].
+    once: bool,
 }
 
 impl Pass for Fuse {
@@ -277,7 +286,7 @@ impl Pass for Fuse {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
-        let options = Options { demand_ranges: true, ..Options::default() };
+        let options = Options { demand_ranges: true, once: self.once, ..Options::default() };
         apply(graph, &user_rules(cx, true), options, cx)?;
         let rulesets = built_in(&self.files, cx)?;
         apply(graph, &rulesets, Options { driver: self.driver, ..options }, cx)
@@ -296,7 +305,10 @@ impl Pass for Quantize {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
-        cx.ranges = crate::quant::ranges_of(graph);
+        // A graph that came with its ranges was not calibrated here.
+        let mut ranges = ranges_of(graph);
+        ranges.append(&mut cx.ranges);
+        cx.ranges = ranges;
         let (quantized, report) = quantize_akida(graph, cx.registry, &cx.akida)?;
         *graph = quantized;
         cx.report = Some(report);

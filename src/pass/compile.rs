@@ -58,7 +58,7 @@ impl<'a> Compile<'a> {
 /// The result of one run.
 pub struct Outcome {
     pub graph: Graph,
-    /// Ranges of the values of the float graph that was quantized.
+    /// Ranges of the values that were calibrated, and of the float graph that was quantized.
     pub ranges: BTreeMap<String, Range>,
     /// Present if the graph was quantized.
     pub report: Option<QuantizeReport>,

@@ -81,7 +81,8 @@ pub struct Context<'a> {
     pub akida: AkidaOptions,
     /// Told the number of samples done during calibration.
     pub progress: &'a mut dyn FnMut(usize),
-    /// Ranges of the float graph that `quantize` saw.
+    /// Ranges of all values that were calibrated, also of those that layers took in since, and of
+    /// the float graph that `quantize` saw.
     pub ranges: BTreeMap<String, Range>,
     pub warnings: Diagnostics,
     /// Applications of rules, in order.

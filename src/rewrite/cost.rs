@@ -15,7 +15,8 @@ pub struct Cost {
     pub layers: u64,
     /// Multiply-accumulates, batch counted as one.
     pub macs: u64,
-    /// Bytes read and written, batch counted as one.
+    /// Bytes of values read and written, batch counted as one. Constants do not count: whether an
+    /// offset becomes the bias of the product before it or of the one behind is then no matter of size.
     pub bytes: u64,
 }
 
@@ -33,16 +34,18 @@ impl Add for Cost {
 }
 
 impl Cost {
-    /// Cost of one operator node.
+    /// Cost of one operator node; `constant` says which operands are constants, by position.
     pub fn of(
         registry: &Registry,
         op: &str,
         attrs: &Attrs,
         operands: &[Option<TensorType>],
+        constant: impl Fn(usize) -> bool,
         results: &[TensorType],
     ) -> Self {
-        let bytes =
-            operands.iter().flatten().chain(results).map(bytes).fold(0, |a: u64, b| a.saturating_add(b));
+        let read =
+            operands.iter().enumerate().filter(|&(at, _)| !constant(at)).filter_map(|(_, ty)| ty.as_ref());
+        let bytes = read.chain(results).map(bytes).fold(0, |a: u64, b| a.saturating_add(b));
         let Some(entry) = registry.find(op) else {
             return Self { float: 1, bytes, ..Self::default() };
         };
@@ -77,7 +80,13 @@ mod tests {
     fn bytes_count_operands_and_results_with_a_batch_of_one() {
         let shape = Shape::new([Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Fixed(5)]);
         let ty = TensorType::new(DType::F32, shape);
-        let cost = Cost::of(&Registry::built_in(), "relu", &Attrs::new(), &[Some(ty.clone())], &[ty]);
-        assert_eq!(cost, Cost { float: 1, layers: 0, macs: 0, bytes: 2 * 15 * 4 });
+        let of = |op: &str, constant: bool, operands: &[Option<TensorType>]| {
+            let constant = |at| constant && at == 1;
+            Cost::of(&Registry::built_in(), op, &Attrs::new(), operands, constant, std::slice::from_ref(&ty))
+        };
+        let (one, two) = ([Some(ty.clone())], [Some(ty.clone()), Some(ty.clone())]);
+        assert_eq!(of("relu", false, &one), Cost { float: 1, layers: 0, macs: 0, bytes: 2 * 15 * 4 });
+        assert_eq!(of("add", false, &two).bytes, 3 * 15 * 4);
+        assert_eq!(of("add", true, &two).bytes, 2 * 15 * 4);
     }
 }

@@ -236,7 +236,7 @@ struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    fn new(graph: &'a Graph, registry: &'a Registry, until: Option<ValueId>) -> Self {
+    fn new(graph: &'a Graph, registry: &'a Registry, until: Option<ValueId>, once: bool) -> Self {
         let facts = Facts {
             registry,
             heads: IndexSet::new(),
@@ -259,7 +259,7 @@ impl<'a> Region<'a> {
             superseded: BTreeSet::new(),
             no_attrs: Attrs::new(),
         };
-        // What readers of a value see; differs from its own class only for `until`.
+        // What readers of a value see; differs from its own class where no pattern looks behind it.
         let mut seen: BTreeMap<ValueId, Id> = BTreeMap::new();
         for id in graph.order() {
             let results = region.add(id, &seen);
@@ -270,7 +270,9 @@ impl<'a> Region<'a> {
                 region.class_of.insert(value, class);
                 let class = region.egraph.find(class);
                 region.egraph[class].data.values.push(at);
-                let read = if Some(value) == until {
+                let shared = once && graph.node(id).op().is_some() && graph.use_count(value) > 1;
+                let constant = !region.egraph[class].data.constants.is_empty();
+                let read = if Some(value) == until || (shared && !constant) {
                     let ty = graph.ty(value).clone();
                     let leaf = region.egraph.analysis.leaf(Head::Behind(value, ty));
                     region.egraph.add(leaf)
@@ -525,7 +527,7 @@ pub fn saturate(
     until: Option<ValueId>,
     log: &mut Log,
 ) -> Classes {
-    let mut region = Region::new(graph, registry, until);
+    let mut region = Region::new(graph, registry, until, options.once);
     let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     let mut limit = None;
     for round in 0.. {
@@ -602,7 +604,10 @@ impl Region<'_> {
         let position: BTreeMap<Id, usize> = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
         let child = |id: Id| position.get(&self.egraph.find(id)).copied();
         let form = |number: usize| {
-            let children = self.enode(number).children.iter().map(|&id| child(id)).collect();
+            let children = match self.head(number) {
+                Head::Behind(value, _) => vec![self.class_of.get(value).and_then(|&id| child(id))],
+                _ => self.enode(number).children.iter().map(|&id| child(id)).collect(),
+            };
             let maker = match self.head(number) {
                 Head::Input(value, _) | Head::Behind(value, _) => Maker::Value(*value),
                 Head::Proj(result) => Maker::Result(*result),

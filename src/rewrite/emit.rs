@@ -229,11 +229,7 @@ impl Emitter<'_> {
     ) -> Option<ValueId> {
         match &form.maker {
             Maker::Constant => None,
-            Maker::Value(value) => {
-                // A value seen from behind is `until`, which was emitted first; an input is itself.
-                let class = self.plan.classes.class_of.get(value)?;
-                Some(self.done.get(&(*class, None)).copied().flatten().unwrap_or(*value))
-            }
+            Maker::Value(value) => Some(operands.first().copied().flatten().unwrap_or(*value)),
             Maker::Result(result) => {
                 let tuple = operands.first().copied().flatten()?;
                 let value = ValueId { node: tuple.node, result: u32::try_from(*result).ok()? };

@@ -42,7 +42,7 @@ pub struct Form {
 
 #[derive(Clone, Debug)]
 pub enum Maker {
-    /// An input, or a value of the graph that is seen from behind.
+    /// An input; with a child, a value of the graph that no pattern looks behind, which that child is.
     Value(ValueId),
     Constant,
     /// This result of the node of the one child.
@@ -122,7 +122,11 @@ impl Classes {
         let cost = match &form.maker {
             Maker::Op { op, attrs, types } => {
                 let operands: Vec<_> = form.children.iter().map(|child| self.ty(*child)).collect();
-                Cost::of(registry, op, attrs, &operands, types)
+                let constant = |at: usize| {
+                    let class = form.children.get(at).copied().flatten().and_then(|at| self.classes.get(at));
+                    class.is_some_and(|class| class.constant.is_some())
+                };
+                Cost::of(registry, op, attrs, &operands, constant, types)
             }
             Maker::Value(_) | Maker::Constant | Maker::Result(_) => Cost::default(),
         };

@@ -349,7 +349,8 @@ impl View for Greedy<'_> {
         let Val::Old(value) = value else { return Vec::new() };
         let node = self.graph.node(value.node);
         // No pattern looks behind the value that quantization stops at.
-        let fits = node.op() == Some(op) && node.results.len() == 1 && self.until != Some(value);
+        let seen = self.until != Some(value) && (!self.options.once || self.single_use(Val::Old(value)));
+        let fits = node.op() == Some(op) && node.results.len() == 1 && seen;
         if fits { vec![value.node] } else { Vec::new() }
     }
 

@@ -14,10 +14,12 @@ use crate::syntax::rules::{self, ast};
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("cleanup", include_str!("../../passes/cleanup.qrules")),
     ("constants", include_str!("../../passes/constants.qrules")),
+    ("entry", include_str!("../../passes/entry.qrules")),
     ("fold_batchnorm", include_str!("../../passes/fold_batchnorm.qrules")),
     ("fuse", include_str!("../../passes/fuse.qrules")),
     ("fuse_more", include_str!("../../passes/fuse_more.qrules")),
     ("linear", include_str!("../../passes/linear.qrules")),
+    ("movement", include_str!("../../passes/movement.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),
 ];

@@ -48,6 +48,9 @@ pub struct Options<'a> {
     pub demand_ranges: bool,
     /// Name of a value that must stay, and that no pattern looks behind.
     pub until: Option<&'a str>,
+    /// Compute nothing twice: no pattern looks behind a value that has several readers, a graph
+    /// output counting as one.
+    pub once: bool,
     /// Rules that only guide the choice: among equal forms, those are taken from which these
     /// rules reach the cheapest graph, but what they make is not emitted.
     pub toward: &'a [Ruleset],
@@ -62,6 +65,7 @@ impl Default for Options<'_> {
             applications: 100_000,
             demand_ranges: false,
             until: None,
+            once: false,
             toward: &[],
         }
     }

@@ -131,6 +131,19 @@ pub const PER_CHANNEL: Helper = Helper {
     explain: None,
 };
 
+pub const ALIGNED: Helper = Helper {
+    name: "aligned",
+    params: &[Kind::Tensor, Kind::Type],
+    result: Kind::Tensor,
+    doc: "a constant that is read together with a value of that type, with axes of size 1 in front, so that it has as \
+          many; none if it has more",
+    run: |args| {
+        let constant = args.tensor(0)?;
+        tensor(constant.reshaped(&aligned(constant, &args.ty(1)?.shape)?)?)
+    },
+    explain: None,
+};
+
 pub const SPREAD: Helper = Helper {
     name: "spread",
     params: &[Kind::Tensor, Kind::Type],
@@ -199,6 +212,16 @@ mod tests {
         let image = of_type(&[2, 2, 1, 3]);
         let got = elements(call(&SPREAD, &[constant(&[2, 1, 1], vec![1.0, 2.0]), image]));
         assert_eq!(got, Some((vec![1, 2, 1, 3], vec![1.0, 1.0, 1.0, 2.0, 2.0, 2.0])));
+    }
+
+    #[test]
+    fn aligned_adds_axes_in_front() {
+        let image = of_type(&[2, 4, 4, 3]);
+        let of =
+            |sizes: &[usize], v: Vec<f32>| elements(call(&ALIGNED, &[constant(sizes, v), image.clone()]));
+        assert_eq!(of(&[3], vec![1.0, 2.0, 3.0]), Some((vec![1, 1, 1, 3], vec![1.0, 2.0, 3.0])));
+        assert_eq!(of(&[], vec![2.0]), Some((vec![1, 1, 1, 1], vec![2.0])));
+        assert_eq!(of(&[1, 1, 1, 1, 1], vec![1.0]), None);
     }
 
     #[test]

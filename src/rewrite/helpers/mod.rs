@@ -26,6 +26,7 @@ pub struct Helper {
 
 /// Every helper, by name.
 pub static ALL: &[Helper] = &[
+    constants::ALIGNED,
     lists::ALL_EQUAL,
     constants::ALL_NONZERO,
     constants::ALL_POSITIVE,

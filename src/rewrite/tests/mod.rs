@@ -2,6 +2,7 @@
 
 mod fuse;
 mod language;
+mod movement;
 mod rules;
 mod whole;
 

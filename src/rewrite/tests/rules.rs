@@ -3,7 +3,7 @@
 use super::*;
 
 /// A rule, a graph, and the operators that the rule leaves; `None`: it must not fire.
-type Case = (&'static str, &'static str, &'static str, Option<&'static [&'static str]>);
+pub(super) type Case = (&'static str, &'static str, &'static str, Option<&'static [&'static str]>);
 
 /// Runs each case with its rule alone, under both drivers. The result has the same outputs, in
 /// name and value. `toward` says what the saturated form is to lead to.
@@ -41,7 +41,7 @@ fn check_some(files: &[&str], toward: &[&str], cases: &[Case]) {
 }
 
 /// As [`check_some`]; every rule of the files has a case.
-fn check(files: &[&str], toward: &[&str], cases: &[Case]) {
+pub(super) fn check(files: &[&str], toward: &[&str], cases: &[Case]) {
     check_some(files, toward, cases);
     for rule in sets(files).iter().flat_map(|set| &set.rules) {
         let fires = cases.iter().any(|case| case.0 == &*rule.name && case.3.is_some());
@@ -444,6 +444,44 @@ fn cleanup() {
             "(%x: f32[]) -> (%y: f32[1])",
             "%six = const @six : f32[1]\n\
              %y = max %six, %x : f32[1]\n\
+             return %y",
+            None,
+        ),
+        (
+            "trim_conv2d_pads",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 3, 3])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %y = conv2d %x, %w {pads = [1, 1, 1, 1], strides = [2, 2]} : f32[N, 4, 3, 3]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "trim_conv2d_pads",
+            "(%x: f32[N, 3, 7, 7]) -> (%y: f32[N, 4, 4, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %y = conv2d %x, %w {pads = [1, 1, 1, 1], strides = [2, 2]} : f32[N, 4, 4, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "trim_conv2d_pads",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %y = conv2d %x, %w {dilations = [2, 2], pads = [1, 1, 1, 1], strides = [2, 2]} : f32[N, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "trim_max_pool2d_pads",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%y = max_pool2d %x {kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            Some(&["max_pool2d"]),
+        ),
+        (
+            "trim_max_pool2d_pads",
+            "(%x: f32[N, 3, 7, 7]) -> (%y: f32[N, 3, 4, 4])",
+            "%y = max_pool2d %x {kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]} : f32[N, 3, 4, 4]\n\
              return %y",
             None,
         ),

@@ -7,7 +7,7 @@ use crate::ops::Builder;
 
 /// The sets that prepare a network for the device, in one run.
 fn prepare() -> Vec<Ruleset> {
-    let mut all = sets(&["cleanup", "fold_batchnorm", "pooling", "linear", "constants"]);
+    let mut all = sets(&["cleanup", "movement", "fold_batchnorm", "pooling", "linear", "constants"]);
     all.retain(|set| &*set.name != "reduce_constants");
     all
 }
