@@ -31,17 +31,18 @@ impl Pass for IdentityConvs {
 }
 
 fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
-    let joins: Vec<NodeId> = graph
-        .order()
-        .into_iter()
-        .filter(|&id| matches!(graph.node(id).op(), Some("add" | "concat")))
-        .collect();
+    let joins: Vec<NodeId> = graph.order().into_iter().filter(|&id| joins_values(graph, id)).collect();
     for id in joins {
         let value = ValueId { node: id, result: 0 };
-        let fed_conv = graph.uses(value).iter().any(|at| graph.node(at.node).op() == Some("conv2d"));
-        if channels(graph, value).is_some() && !fed_conv {
+        if channels(graph, value).is_some() {
             let readers = graph.uses(value);
-            behind(graph, registry, value, &readers, true)?;
+            let part_of_conv: Vec<Use> =
+                readers.iter().copied().filter(|at| goes_into_conv(graph, at.node)).collect();
+            if readers.iter().all(|at| graph.node(at.node).op() != Some("conv2d")) {
+                behind(graph, registry, value, &readers, true)?;
+            } else if !part_of_conv.is_empty() {
+                behind(graph, registry, value, &part_of_conv, false)?;
+            }
         }
         let operands: Vec<ValueId> = graph.node(id).operands.iter().copied().flatten().collect();
         if let [a, b] = operands[..]
@@ -74,6 +75,28 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
         }
     }
     Ok(())
+}
+
+/// Whether a node is a layer of its own that joins values. An addition of a constant is none: it
+/// can only become part of the layer before it or behind it.
+fn joins_values(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let constant = |operand: &Option<ValueId>| operand.is_some_and(|v| graph.constant(v).is_some());
+    match node.op() {
+        Some("add") => !node.operands.iter().any(constant),
+        Some("concat") => true,
+        _ => false,
+    }
+}
+
+/// Whether a node runs on the device only as part of a convolution before it.
+fn goes_into_conv(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    match node.op() {
+        Some("relu" | "clip" | "max_pool2d" | "global_avg_pool2d" | "batch_norm") => true,
+        Some("add" | "mul") => node.operands.iter().flatten().any(|&v| graph.constant(v).is_some()),
+        _ => false,
+    }
 }
 
 /// Channels of a value of rank 4, if it may get an identity convolution.
