@@ -27,6 +27,8 @@ pub enum QuantError {
         found_dtype: DType,
         found: Vec<usize>,
     },
+    #[error("a random input of shape {sizes:?} is too large")]
+    RandomSize { sizes: Vec<usize> },
     #[error("on these samples no value of the network is finite throughout")]
     NoFiniteValue,
     #[error("the network has {found} inputs; calibration and the akida scheme take networks with one")]
@@ -70,6 +72,7 @@ impl Report for QuantError {
             QuantError::AlreadyQuantized { .. } => "Q0612",
             QuantError::UnknownUntil { .. } => "Q0613",
             QuantError::NoFiniteValue => "Q0614",
+            QuantError::RandomSize { .. } => "Q0615",
         }
     }
 
@@ -90,6 +93,9 @@ impl Report for QuantError {
                 ]
             }
             QuantError::NothingQuantized { reasons } => reasons.clone(),
+            QuantError::RandomSize { .. } => {
+                vec!["give --samples, a smaller --batch-size, or --input-shape".to_owned()]
+            }
             QuantError::NoFiniteValue => vec!["the samples hold inf or NaN: clean them".to_owned()],
             QuantError::Interp(error) => error.hints(),
             QuantError::Op(error) => error.hints(),

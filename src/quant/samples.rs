@@ -155,6 +155,9 @@ fn open_zip(path: &std::path::Path) -> Result<ZipArchive<BufReader<File>>, Quant
         .map_err(|error| QuantError::Zip { file: path.display().to_string(), error: error.to_string() })
 }
 
+/// Elements of a random batch: a model file may claim any sizes, and no real network takes more.
+const LARGEST_RANDOM: usize = 1 << 28;
+
 /// Random samples from ChaCha8 under a seed: uniform in [0, 1) for floats (24 bits, or 53), the
 /// full range for integers.
 pub struct RandomSamples {
@@ -195,9 +198,12 @@ impl Samples for RandomSamples {
         self.left -= rows;
         let mut sizes = vec![rows];
         sizes.extend(&self.row);
-        let elements: usize = sizes.iter().product();
         // Integers of every width are the low bytes of one draw.
         let size = self.dtype.size();
+        let elements = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let Some(elements) = elements.filter(|&elements| elements <= LARGEST_RANDOM) else {
+            return Err(QuantError::RandomSize { sizes });
+        };
         let mut bytes = Vec::with_capacity(elements * size);
         for _ in 0..elements {
             let bits = self.rng.next_u64();
