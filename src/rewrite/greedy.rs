@@ -24,6 +24,11 @@ use crate::tensor::{Tensor, TensorType};
 /// before it.
 type Key = (u64, bool);
 
+/// Applications that a run may take, whatever the size of the graph, and for each node of it. Rules
+/// that end take a few for each node; those that do not end make the graph larger each time.
+const LEAST_LIMIT: usize = 1_000;
+const LIMIT_PER_NODE: usize = 64;
+
 /// Runs the rules of `sets` on the graph. `until` follows its value.
 pub fn run(
     graph: &mut Graph,
@@ -40,6 +45,7 @@ pub fn run(
             ((graph.node(value.node).serial, value.result), count)
         })
         .collect();
+    let graph_len = graph.len();
     let mut greedy = Greedy {
         graph,
         registry,
@@ -49,6 +55,7 @@ pub fn run(
         keys: BTreeMap::new(),
         pending: Vec::new(),
         applications: 0,
+        limit: options.applications.min(LEAST_LIMIT + LIMIT_PER_NODE * graph_len),
         no_attrs: Attrs::new(),
     };
     while greedy.pass(sets, log) {}
@@ -97,6 +104,7 @@ struct Greedy<'a> {
     keys: BTreeMap<u64, Key>,
     pending: Vec<Pending>,
     applications: usize,
+    limit: usize,
     no_attrs: Attrs,
 }
 
@@ -113,20 +121,28 @@ impl Greedy<'_> {
             }
         }
         for set in sets {
-            for rule in &set.rules {
-                let Some(step) = rule.steps.first() else { continue };
+            // The right sides of one custom pattern are tried at a node before the next node is.
+            for rules in set.rules.chunk_by(|_, next| next.arm > 0) {
+                let Some((rule, step)) = rules.first().and_then(|rule| Some((rule, rule.steps.first()?)))
+                else {
+                    continue;
+                };
                 for &(id, serial) in by_op.get(&step.op).into_iter().flatten() {
                     if !self.graph.contains(id) || self.graph.node(id).serial != serial {
                         continue;
                     }
-                    if self.applications == self.options.applications {
+                    if self.applications == self.limit {
                         let limit = Limit::Applications(self.applications);
                         log.limit(limit, &report::names(sets), Some((&rule.name, rule.span)));
                         return false;
                     }
-                    if self.at(set, rule, id, log) {
+                    let mut failed = Vec::new();
+                    if rules.iter().any(|rule| self.at(set, rule, id, &mut failed, log)) {
                         self.applications += 1;
                         changed = true;
+                    } else if rule.custom && !failed.is_empty() {
+                        let name = || self.graph.node(id).name.clone();
+                        report::unmade(log, rule, &failed, self.loc(id), name);
                     }
                 }
             }
@@ -187,7 +203,15 @@ impl Greedy<'_> {
     }
 
     /// Applies a rule at a node, if it matches there and its right side fits.
-    fn at(&mut self, set: &Ruleset, rule: &Rule, root: NodeId, log: &mut Log) -> bool {
+    /// Where it matches and does not fit, the reason goes to `failed`.
+    fn at(
+        &mut self,
+        set: &Ruleset,
+        rule: &Rule,
+        root: NodeId,
+        failed: &mut Vec<String>,
+        log: &mut Log,
+    ) -> bool {
         let (found, missed) = matches(self, rule, root);
         for miss in missed {
             let why = explain(self, rule, &miss);
@@ -204,8 +228,10 @@ impl Greedy<'_> {
                         return true;
                     }
                 }
-                Ok(_) | Err(Unbuilt::Quiet) => {}
+                Ok(_) => failed.push("its result has no calibrated range".to_owned()),
+                Err(Unbuilt::Quiet) => failed.push("an expression of its right side has no value".to_owned()),
                 Err(Unbuilt::Broken(broken)) => {
+                    failed.push(broken.to_string());
                     let name = || self.graph.node(root).name.clone();
                     report::broken(log, rule, &broken, self.loc(root), name);
                 }

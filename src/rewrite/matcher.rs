@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::constant::Constant;
 use super::expr::{Data, Expr, Fact, Scope};
 use super::rule::{
     AttrPattern, Condition, OpTemplate, OperandPattern, Right, Rule, Slot, Splat, Step, Template,
@@ -65,18 +66,117 @@ pub struct NearMiss<G: View + ?Sized> {
 
 struct Bound<'a, G: View + ?Sized> {
     view: &'a G,
+    rule: &'a Rule,
     bindings: &'a [Option<Binding<G::Value>>],
 }
 
 impl<G: View + ?Sized> Scope for Bound<'_, G> {
     fn get(&self, slot: Slot) -> Option<Data> {
-        match self.bindings.get(slot)?.as_ref()? {
+        let Some(binding) = self.bindings.get(slot)? else {
+            // A value of the right side that a condition asks for: known if it is constant.
+            let (_, template) = self.rule.shared.iter().find(|(shared, _)| *shared == slot)?;
+            return self.constant(template)?.tensor(self.view.registry()).ok().map(Data::Tensor);
+        };
+        match binding {
             Binding::Value(value) => Some(Data::Value(Some(self.view.fact(*value)))),
             Binding::Absent => Some(Data::Value(None)),
             Binding::Data(data) => Some(data.clone()),
             Binding::More(_) | Binding::Rest(_) => None,
         }
     }
+}
+
+impl<G: View + ?Sized> Bound<'_, G> {
+    fn eval(&self, expr: &Expr) -> Result<Data, Unbuilt> {
+        expr.eval(self, self.view.registry()).ok_or(Unbuilt::Quiet)
+    }
+
+    /// The complete attributes of a node to be made.
+    fn attrs(&self, template: &OpTemplate) -> Result<Attrs, Unbuilt> {
+        let mut attrs = Attrs::new();
+        if let Some(splat) = &template.rest {
+            self.pour(splat, &mut attrs)?;
+        }
+        for (name, expr) in &template.attrs {
+            let Data::Attr(attr) = self.eval(expr)? else { return Err(Unbuilt::Quiet) };
+            attrs.set(name, attr);
+        }
+        let registry = self.view.registry();
+        let entry = registry.get(&template.op)?;
+        Ok(registry.complete(&template.op, coerce(&entry.schema, attrs))?)
+    }
+
+    fn pour(&self, splat: &Splat, attrs: &mut Attrs) -> Result<(), Unbuilt> {
+        let Some(Some(Binding::Rest(rest))) = self.bindings.get(splat.rest) else {
+            return Err(Unbuilt::Quiet);
+        };
+        let get = |name: &str| rest.iter().find(|(other, _)| &**other == name).map(|(_, attr)| attr);
+        for (name, default) in &splat.default {
+            if get(name) != default.as_ref() {
+                return Err(Unbuilt::Quiet);
+            }
+        }
+        for name in &splat.keep {
+            if let Some(attr) = get(name) {
+                attrs.set(name, attr.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The constant that a value of the right side will be, if it will be one.
+    fn constant(&self, template: &Template) -> Option<Constant> {
+        let given = |data: Data| match data {
+            Data::Value(fact) => fact?.constant,
+            data => tensor_of(data).map(Constant::given),
+        };
+        match template {
+            Template::Absent => None,
+            Template::Slot(slot) => given(self.get(*slot)?),
+            Template::Tensor(expr) => given(self.eval(expr).ok()?),
+            Template::Op(template) => {
+                let absent = |operand: &Template| match operand {
+                    Template::Absent => true,
+                    Template::Slot(slot) => matches!(self.get(*slot), Some(Data::Value(None))),
+                    Template::Tensor(_) | Template::Op(_) => false,
+                };
+                let operands: Vec<Option<Constant>> = template
+                    .operands
+                    .iter()
+                    .map(
+                        |operand| if absent(operand) { Some(None) } else { self.constant(operand).map(Some) },
+                    )
+                    .collect::<Option<_>>()?;
+                if template.more.is_some() {
+                    return None;
+                }
+                let registry = self.view.registry();
+                let tensors = operands.iter().map(|operand| match operand {
+                    Some(constant) => Some(Some(constant.tensor(registry).ok()?.tensor_type())),
+                    None => Some(None),
+                });
+                let types: Vec<Option<TensorType>> = tensors.collect::<Option<_>>()?;
+                let attrs = self.attrs(template).ok()?;
+                let results = registry.infer(&template.op, &attrs, &types).ok()?;
+                let given: Vec<Option<&Constant>> = operands.iter().map(Option::as_ref).collect();
+                Constant::computed(registry, &template.op, &attrs, &given, &types, &results)?
+                    .into_iter()
+                    .next()
+            }
+        }
+    }
+}
+
+/// The constant that data is as a value: a number as a rank-0 tensor (f32, or i64), a list as a vector.
+fn tensor_of(data: Data) -> Option<Arc<Tensor>> {
+    Some(match data {
+        Data::Tensor(tensor) => tensor,
+        Data::Attr(Attr::Float(v)) => Arc::new(Tensor::scalar(v)),
+        Data::Attr(Attr::Int(v)) => Arc::new(Tensor::scalar(v)),
+        Data::Attr(Attr::Floats(v)) => Arc::new(Tensor::vector(v.to_vec())),
+        Data::Attr(Attr::Ints(v)) => Arc::new(Tensor::vector(v.to_vec())),
+        _ => return None,
+    })
 }
 
 /// Every match of `rule` rooted at `root`, and the near misses.
@@ -165,6 +265,10 @@ impl<G: View + ?Sized> Matcher<'_, G> {
                     let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
                     filled_with(&tensor, *number).then_some(())?;
                 }
+                (OperandPattern::Numbers(numbers), Some(value)) => {
+                    let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
+                    vector_of(&tensor, numbers).then_some(())?;
+                }
                 _ => return None,
             }
         }
@@ -188,7 +292,7 @@ impl<G: View + ?Sized> Matcher<'_, G> {
     }
 
     fn guard(&self, condition: &Condition, bindings: &mut [Option<Binding<G::Value>>]) -> bool {
-        let scope = Bound { view: self.view, bindings };
+        let scope = Bound { view: self.view, rule: self.rule, bindings };
         match condition {
             Condition::Holds(expr) => expr.holds(&scope, self.view.registry()) == Some(true),
             Condition::Let(slot, expr) => match expr.eval(&scope, self.view.registry()) {
@@ -204,17 +308,27 @@ impl<G: View + ?Sized> Matcher<'_, G> {
 
 /// Whether a tensor has elements, all of them equal to `number` in its storage.
 fn filled_with(tensor: &Tensor, number: f64) -> bool {
-    fn all<T: Element>(tensor: &Tensor, number: T) -> bool {
-        tensor
-            .elements::<T>()
-            .is_some_and(|elements| !elements.is_empty() && elements.iter().all(|v| *v == number))
+    !tensor.is_empty() && equals(tensor, std::iter::repeat_n(number, tensor.len()))
+}
+
+/// Whether a tensor is the vector of these numbers in its storage.
+fn vector_of(tensor: &Tensor, numbers: &[f64]) -> bool {
+    tensor.sizes() == [numbers.len()] && equals(tensor, numbers.iter().copied())
+}
+
+/// Whether the elements are these numbers, each as the storage would read its text.
+fn equals(tensor: &Tensor, numbers: impl Iterator<Item = f64>) -> bool {
+    fn all<T: Element>(tensor: &Tensor, mut numbers: impl Iterator<Item = Option<T>>) -> bool {
+        tensor.elements::<T>().is_some_and(|elements| {
+            elements.iter().all(|element| numbers.next().flatten().is_some_and(|number| *element == number))
+        })
     }
+    let whole = |number: f64| (number.fract() == 0.0).then_some(number);
     match tensor.dtype() {
-        // As if the number had been read as f32.
-        DType::F32 => all(tensor, number as f32),
-        DType::F64 => all(tensor, number),
-        DType::I64 => all(tensor, number as i64) && number.fract() == 0.0,
-        DType::I32 => all(tensor, number as i32) && number.fract() == 0.0,
+        DType::F32 => all(tensor, numbers.map(|number| Some(number as f32))),
+        DType::F64 => all(tensor, numbers.map(Some)),
+        DType::I64 => all(tensor, numbers.map(|number| Some(whole(number)? as i64))),
+        DType::I32 => all(tensor, numbers.map(|number| Some(whole(number)? as i32))),
         _ => false,
     }
 }
@@ -261,7 +375,7 @@ fn set<V: Copy + Eq>(bindings: &mut [Option<Binding<V>>], slot: Slot, new: Bindi
 
 /// The words for a condition that failed.
 pub fn explain<G: View + ?Sized>(view: &G, rule: &Rule, missed: &NearMiss<G>) -> Option<String> {
-    let scope = Bound { view, bindings: &missed.found.bindings };
+    let scope = Bound { view, rule, bindings: &missed.found.bindings };
     match &rule.guards.get(missed.guard)?.condition {
         Condition::Holds(Expr::Call(helper, args)) => {
             let args =
@@ -433,29 +547,20 @@ impl<G: Make + ?Sized> Builder<'_, G> {
                 }
             }
             Template::Tensor(expr) => {
-                let data = self.eval(expr)?;
+                let data = self.bound().eval(expr)?;
                 self.constant(data).map(Some)
             }
             Template::Op(template) => Ok(self.node(template, declare)?.first().copied()),
         }
     }
 
-    /// A number as a rank-0 tensor (f32, or i64), a list as a vector.
     fn constant(&mut self, data: Data) -> Result<G::Value, Unbuilt> {
-        let tensor = match data {
-            Data::Tensor(tensor) => tensor,
-            Data::Attr(Attr::Float(v)) => Arc::new(Tensor::scalar(v)),
-            Data::Attr(Attr::Int(v)) => Arc::new(Tensor::scalar(v)),
-            Data::Attr(Attr::Floats(v)) => Arc::new(Tensor::vector(v.to_vec())),
-            Data::Attr(Attr::Ints(v)) => Arc::new(Tensor::vector(v.to_vec())),
-            _ => return Err(Unbuilt::Quiet),
-        };
+        let tensor = tensor_of(data).ok_or(Unbuilt::Quiet)?;
         Ok(self.view.tensor(tensor))
     }
 
-    fn eval(&self, expr: &Expr) -> Result<Data, Unbuilt> {
-        let scope = Bound { view: &*self.view, bindings: &self.bindings };
-        expr.eval(&scope, self.view.registry()).ok_or(Unbuilt::Quiet)
+    fn bound(&self) -> Bound<'_, G> {
+        Bound { view: &*self.view, rule: self.rule, bindings: &self.bindings }
     }
 
     fn node(
@@ -475,17 +580,9 @@ impl<G: Make + ?Sized> Builder<'_, G> {
         while operands.last() == Some(&None) {
             operands.pop();
         }
-        let mut attrs = Attrs::new();
-        if let Some(splat) = &template.rest {
-            self.pour(splat, &mut attrs)?;
-        }
-        for (name, expr) in &template.attrs {
-            let Data::Attr(attr) = self.eval(expr)? else { return Err(Unbuilt::Quiet) };
-            attrs.set(name, attr);
-        }
+        let attrs = self.bound().attrs(template)?;
         let registry = self.view.registry();
         let entry = registry.get(&template.op)?;
-        let attrs = registry.complete(&template.op, coerce(&entry.schema, attrs))?;
         let operand_types: Vec<_> =
             operands.iter().map(|value| value.map(|value| self.view.fact(value).ty)).collect();
         let mut types = registry.infer(&template.op, &attrs, &operand_types)?;
@@ -499,24 +596,6 @@ impl<G: Make + ?Sized> Builder<'_, G> {
             }
         }
         Ok(self.view.make(&template.op, attrs, operands, types, hint))
-    }
-
-    fn pour(&self, splat: &Splat, attrs: &mut Attrs) -> Result<(), Unbuilt> {
-        let Some(Some(Binding::Rest(rest))) = self.bindings.get(splat.rest) else {
-            return Err(Unbuilt::Quiet);
-        };
-        let get = |name: &str| rest.iter().find(|(other, _)| &**other == name).map(|(_, attr)| attr);
-        for (name, default) in &splat.default {
-            if get(name) != default.as_ref() {
-                return Err(Unbuilt::Quiet);
-            }
-        }
-        for name in &splat.keep {
-            if let Some(attr) = get(name) {
-                attrs.set(name, attr.clone());
-            }
-        }
-        Ok(())
     }
 }
 

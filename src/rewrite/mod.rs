@@ -42,7 +42,7 @@ pub struct Options<'a> {
     pub iterations: usize,
     /// Limit on the nodes of one e-graph.
     pub nodes: usize,
-    /// Limit on the applications of one greedy run.
+    /// Limit on the applications of one greedy run, which also has one by the size of the graph.
     pub applications: usize,
     /// Make no layer whose result has no calibrated range.
     pub demand_ranges: bool,
@@ -62,7 +62,7 @@ impl Default for Options<'_> {
             driver: None,
             iterations: 64,
             nodes: 500_000,
-            applications: 100_000,
+            applications: usize::MAX,
             demand_ranges: false,
             until: None,
             once: false,

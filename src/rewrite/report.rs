@@ -15,13 +15,7 @@ pub fn names(sets: &[&Ruleset]) -> String {
 
 /// A rule whose two sides do not fit together at some node. It is not applied there.
 pub fn broken(log: &mut Log, rule: &Rule, broken: &Broken, loc: Loc, value: impl FnOnce() -> Arc<str>) {
-    let what = match broken {
-        Broken::Op(error) => error.to_string(),
-        Broken::Type { from, to } => {
-            let ty = |ty: &TensorType| format!("{}{}", ty.storage(), ty.shape);
-            format!("it would turn {} into {}", ty(from), ty(to))
-        }
-    };
+    let what = broken.to_string();
     log.warn(&rule.name, what.clone(), || {
         Diagnostic::warning(
             "Q0521",
@@ -30,6 +24,29 @@ pub fn broken(log: &mut Log, rule: &Rule, broken: &Broken, loc: Loc, value: impl
         .at(rule.span, "")
         .at_loc(&loc, "")
         .note("a `where` condition should say where the rule holds")
+    });
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ty = |ty: &TensorType| format!("{}{}", ty.storage(), ty.shape);
+        match self {
+            Broken::Op(error) => error.fmt(f),
+            Broken::Type { from, to } => write!(f, "it would turn {} into {}", ty(from), ty(to)),
+        }
+    }
+}
+
+/// A custom pattern that fits, and none of whose right sides can be made there.
+pub fn unmade(log: &mut Log, rule: &Rule, failed: &[String], loc: Loc, value: impl FnOnce() -> Arc<str>) {
+    let value = value();
+    log.warn(&rule.name, format!("unmade {value}"), || {
+        let message = format!("custom pattern `{}` fits `{value}`, but nothing can be made of it", rule.name);
+        let warning = Diagnostic::warning("Q0526", message).at(rule.span, "").at_loc(&loc, "");
+        let one = failed.len() == 1;
+        failed.iter().enumerate().fold(warning, |warning, (at, why)| {
+            warning.note(if one { why.clone() } else { format!("right side {}: {why}", at + 1) })
+        })
     });
 }
 

@@ -56,6 +56,11 @@ pub struct Rule {
     pub name: Arc<str>,
     pub doc: String,
     pub span: Span,
+    /// A user's fusion: where it fits and nothing can be made of it, a warning says so.
+    pub custom: bool,
+    /// Position among the right sides of one custom pattern: where it matches, those with a smaller
+    /// one were tried before.
+    pub arm: usize,
     /// Whether the right side may be worse than the left by the cost order.
     pub expand: bool,
     /// Names of the variables; unnamed nested patterns have an empty one.
@@ -92,6 +97,8 @@ pub enum OperandPattern {
     Absent,
     /// A constant all of whose elements are this number.
     Number(f64),
+    /// A constant vector of these elements.
+    Numbers(Vec<f64>),
 }
 
 #[derive(Clone, Debug)]
@@ -161,4 +168,20 @@ pub struct Splat {
     /// Attributes that the new operator lacks: each must have its default, else the rule does not
     /// apply.
     pub default: Vec<(Arc<str>, Option<Attr>)>,
+}
+
+impl Template {
+    /// Calls `visit` for each variable read.
+    pub fn slots(&self, visit: &mut dyn FnMut(Slot)) {
+        match self {
+            Template::Absent => {}
+            Template::Slot(slot) => visit(*slot),
+            Template::Tensor(expr) => expr.slots(&mut |slot| visit(slot)),
+            Template::Op(node) => {
+                node.operands.iter().for_each(|operand| operand.slots(visit));
+                node.attrs.iter().for_each(|(_, expr)| expr.slots(&mut |slot| visit(slot)));
+                node.more.into_iter().chain(node.rest.as_ref().map(|rest| rest.rest)).for_each(visit);
+            }
+        }
+    }
 }

@@ -89,14 +89,16 @@ impl<'a> Checker<'a> {
                     if driver == Some(Driver::Saturate) {
                         self.error(RewriteError::GreedyOnly { what: "a custom pattern" }, name.span, "");
                     }
+                    let modifiers = self.modifiers(&pattern.modifiers, Driver::Greedy);
                     let checked = match &pattern.form {
-                        ast::CustomForm::General(body) => {
-                            let none = Modifiers::default();
-                            self.rule(name, &pattern.docs, &none, body, Driver::Greedy).into_iter().collect()
+                        ast::CustomForm::General { body, more } => {
+                            self.arms(name, &pattern.docs, &modifiers, body, more)
                         }
                         ast::CustomForm::Chain { ops, layer } => self.chain(name, &pattern.docs, ops, layer),
                     };
-                    rules.extend(checked.into_iter().map(|rule| (0, rule)));
+                    let numbered = checked.into_iter().enumerate();
+                    let numbered = numbered.map(|(arm, rule)| Rule { custom: true, arm, ..rule });
+                    rules.extend(numbered.map(|rule| (modifiers.priority, rule)));
                 }
                 ast::Member::Contract(_) | ast::Member::Driver(_) => {}
             }
@@ -220,6 +222,8 @@ impl<'a> Checker<'a> {
             name: name.text.clone(),
             doc: docs.to_owned(),
             span: name.span,
+            custom: false,
+            arm: 0,
             expand: modifiers.expand,
             slots: scope.names(),
             steps: left.steps,
@@ -227,6 +231,35 @@ impl<'a> Checker<'a> {
             shared: left.shared,
             right: right?,
         })
+    }
+
+    /// One rule for each right side of a custom pattern. Conditions before the first hold for all,
+    /// those before another for that one.
+    fn arms(
+        &mut self,
+        name: &ast::Name,
+        docs: &str,
+        modifiers: &Modifiers,
+        body: &ast::Body,
+        more: &[ast::Arm],
+    ) -> Vec<Rule> {
+        let before = self.findings.0.len();
+        let mut rules = Vec::new();
+        rules.extend(self.rule(name, docs, modifiers, body, Driver::Greedy));
+        for arm in more {
+            let clauses = body.clauses.iter().chain(&arm.clauses).cloned().collect();
+            let body = ast::Body { clauses, replacement: arm.replacement.clone(), ..body.clone() };
+            let said = self.findings.0.split_off(before);
+            rules.extend(self.rule(name, docs, modifiers, &body, Driver::Greedy));
+            let new = self.findings.0.split_off(before);
+            // They share the left side: its errors are said once, and a name says something if one
+            // right side reads it.
+            let warning = |finding: &Diagnostic| finding.severity != Severity::Error;
+            let lasting = said.iter().filter(|finding| !warning(finding) || new.contains(finding));
+            let fresh = new.iter().filter(|finding| !warning(finding) && !said.contains(finding));
+            self.findings.0.extend(lasting.chain(fresh).cloned());
+        }
+        rules
     }
 
     fn right(&mut self, body: &ast::Body, scope: &mut Scope) -> Option<Right> {

@@ -163,6 +163,13 @@ impl Checker<'_> {
                     Some(value) => operands.push(OperandPattern::Number(value)),
                     None => self.error(RewriteError::Shape("not a number".to_owned()), number.span, ""),
                 },
+                ast::OperandPattern::Numbers(numbers) => {
+                    let values: Option<Vec<f64>> = numbers.iter().map(|number| number.read()).collect();
+                    match values {
+                        Some(values) => operands.push(OperandPattern::Numbers(values)),
+                        None => scope.partial = true,
+                    }
+                }
                 ast::OperandPattern::Op(inner) => {
                     let Some(inner_schema) = self.schema(&inner.op) else {
                         scope.partial = true;
@@ -319,9 +326,13 @@ impl Checker<'_> {
         match clause {
             ast::Clause::Condition(expr) => self.condition(expr, driver, warn, scope, left),
             ast::Clause::Let(name, expr) => {
-                if self.is_operator(expr) {
+                if self.is_made(expr, scope) {
                     let template = self.template(expr, scope);
-                    let slot = self.bind_new(scope, name, Meaning::Shared, 0);
+                    let mut after = 0;
+                    if let Some(template) = &template {
+                        template.slots(&mut |slot| after = after.max(step_of(scope, slot)));
+                    }
+                    let slot = self.bind_new(scope, name, Meaning::Shared, after);
                     left.shared.extend(template.map(|template| (slot, template)));
                     return;
                 }
@@ -378,10 +389,13 @@ impl Checker<'_> {
 /// The step after which everything that an expression reads is bound.
 fn bound_after(expr: &Expr, scope: &Scope) -> usize {
     let mut after = 0;
-    expr.slots(&mut |slot| {
-        after = after.max(scope.get(slot).map_or(0, |variable| variable.step));
-    });
+    expr.slots(&mut |slot| after = after.max(step_of(scope, slot)));
     after
+}
+
+/// The step after which a variable is bound.
+fn step_of(scope: &Scope, slot: Slot) -> usize {
+    scope.get(slot).map_or(0, |variable| variable.step)
 }
 
 fn results_of(count: usize) -> String {

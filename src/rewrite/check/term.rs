@@ -76,7 +76,9 @@ impl Checker<'_> {
                 let kind = match meaning {
                     Meaning::Data(kind) => *kind,
                     Meaning::Value(_) => Kind::Value,
-                    Meaning::More | Meaning::Rest { .. } | Meaning::Shared => {
+                    // Known where it is constant.
+                    Meaning::Shared => Kind::Tensor,
+                    Meaning::More | Meaning::Rest { .. } => {
                         let words = meaning.words();
                         self.mismatch("an expression", &words, expr.span);
                         return None;
@@ -238,8 +240,8 @@ impl Checker<'_> {
         Some((Expr::Call(helper, args.into_iter().map(|(expr, _)| expr).collect()), helper.result))
     }
 
-    /// Whether an expression of a `let` names an operator: a value of the right side then.
-    pub(super) fn is_operator(&self, expr: &ast::Expr) -> bool {
+    /// Whether an expression of a `let` is made by operators: a value of the right side then.
+    pub(super) fn is_made(&self, expr: &ast::Expr, scope: &Scope) -> bool {
         match &expr.kind {
             ast::ExprKind::Call(call) => {
                 let helper = !helpers::named(&call.name.text).is_empty();
@@ -247,8 +249,72 @@ impl Checker<'_> {
                     || call.attrs.is_some()
                     || (!helper && self.registry.find(&call.name.text).is_some())
             }
+            _ => self.is_arithmetic(expr, scope),
+        }
+    }
+
+    /// Whether an expression is a value or a constant, not a number or a list.
+    fn is_value(&self, expr: &ast::Expr, scope: &Scope) -> bool {
+        match &expr.kind {
+            ast::ExprKind::Name(name) => {
+                let variable = scope.find(name).and_then(|slot| scope.get(slot));
+                variable.is_some_and(|variable| {
+                    matches!(
+                        variable.meaning,
+                        Meaning::Value(_) | Meaning::Shared | Meaning::Data(Kind::Tensor)
+                    )
+                })
+            }
+            ast::ExprKind::Call(call) => {
+                let helpers = helpers::named(&call.name.text);
+                self.is_made(expr, scope) || helpers.iter().any(|helper| helper.result == Kind::Tensor)
+            }
+            _ => self.is_arithmetic(expr, scope),
+        }
+    }
+
+    /// Whether an expression calculates with values: each step is an operator then.
+    fn is_arithmetic(&self, expr: &ast::Expr, scope: &Scope) -> bool {
+        match &expr.kind {
+            ast::ExprKind::Binary(op, a, b) => {
+                arithmetic(*op).is_some() && (self.is_value(a, scope) || self.is_value(b, scope))
+            }
+            ast::ExprKind::Unary(ast::Unary::Negate, inner) => self.is_value(inner, scope),
             _ => false,
         }
+    }
+
+    /// A step of a calculation with values. A number in it is stored like the first value that is read
+    /// there, or as f32.
+    fn arithmetic_template(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Template> {
+        let (op, parts) = match &expr.kind {
+            ast::ExprKind::Binary(op, a, b) => (arithmetic(*op)?, vec![&**a, &**b]),
+            ast::ExprKind::Unary(_, inner) => ("neg", vec![&**inner]),
+            _ => return None,
+        };
+        let like = parts.iter().find_map(|part| leaf(part, scope));
+        let operands = parts
+            .into_iter()
+            .map(|part| match &like {
+                Some((like, kind)) if !self.is_value(part, scope) => {
+                    let (number, number_kind) = self.expr(part, Some(Kind::Float), scope)?;
+                    if !numeric(number_kind) {
+                        self.mismatch("a number or a value", number_kind.name(), part.span);
+                        return None;
+                    }
+                    let kinds = [Kind::Float, *kind];
+                    let scalar = helpers::named("scalar").into_iter().find(|helper| helper.takes(&kinds))?;
+                    Some(Template::Tensor(Expr::Call(scalar, vec![number, Expr::Slot(*like)])))
+                }
+                None if !self.is_value(part, scope) => {
+                    let (number, _) = self.expr(part, Some(Kind::Float), scope)?;
+                    Some(Template::Tensor(number))
+                }
+                _ => self.template(part, scope),
+            })
+            .collect::<Option<_>>()?;
+        let attrs = Vec::new();
+        Some(Template::Op(OpTemplate { op: op.into(), operands, more: None, attrs, rest: None }))
     }
 
     /// A value of the right side.
@@ -276,6 +342,7 @@ impl Checker<'_> {
                 }
                 self.tensor(expr, scope)
             }
+            _ if self.is_arithmetic(expr, scope) => self.arithmetic_template(expr, scope),
             _ => self.tensor(expr, scope),
         }
     }
@@ -432,4 +499,36 @@ impl Checker<'_> {
 
 fn numeric(kind: Kind) -> bool {
     matches!(kind, Kind::Int | Kind::Float)
+}
+
+/// The operator that calculates with values.
+fn arithmetic(op: ast::Binary) -> Option<&'static str> {
+    match op {
+        ast::Binary::Add => Some("add"),
+        ast::Binary::Subtract => Some("sub"),
+        ast::Binary::Multiply => Some("mul"),
+        ast::Binary::Divide => Some("div"),
+        _ => None,
+    }
+}
+
+/// The first variable of an expression whose storage is known where the rule matches, and its kind.
+fn leaf(expr: &ast::Expr, scope: &Scope) -> Option<(Slot, Kind)> {
+    match &expr.kind {
+        ast::ExprKind::Name(name) => {
+            let slot = scope.find(name)?;
+            match scope.get(slot)?.meaning {
+                Meaning::Value(false) => Some((slot, Kind::Value)),
+                Meaning::Data(Kind::Tensor) => Some((slot, Kind::Tensor)),
+                _ => None,
+            }
+        }
+        ast::ExprKind::Call(call) => call.args.iter().find_map(|arg| match arg {
+            ast::Arg::Expr(expr) => leaf(expr, scope),
+            ast::Arg::Absent(_) | ast::Arg::Rest(_) => None,
+        }),
+        ast::ExprKind::Unary(_, inner) => leaf(inner, scope),
+        ast::ExprKind::Binary(_, a, b) => leaf(a, scope).or_else(|| leaf(b, scope)),
+        ast::ExprKind::Literal(_) | ast::ExprKind::List(_) | ast::ExprKind::Index(..) => None,
+    }
 }

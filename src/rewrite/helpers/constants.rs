@@ -83,6 +83,62 @@ pub const SCALAR: Helper = Helper {
     explain: None,
 };
 
+pub const SCALAR_LIKE: Helper = Helper {
+    name: "scalar",
+    params: &[Kind::Float, Kind::Tensor],
+    result: Kind::Tensor,
+    doc: "the same, stored like a constant",
+    run: |args| tensor(filled(args.tensor(1)?.dtype(), &[], f64::from(args.float(0)?))?),
+    explain: None,
+};
+
+/// Longer constants are no lists.
+const LONGEST_LIST: usize = 64;
+
+pub const FLOATS: Helper = Helper {
+    name: "floats",
+    params: &[Kind::Tensor],
+    result: Kind::Floats,
+    doc: "the elements of a constant of floats, row by row; none if there are more than 64, or if one is no f32 or NaN",
+    run: |args| {
+        let elements = floats(args.tensor(0)?)?;
+        let exact = |&value: &f64| (f64::from(value as f32) == value).then_some(value as f32);
+        let list: Vec<f32> = elements.iter().take(LONGEST_LIST + 1).map(exact).collect::<Option<_>>()?;
+        (list.len() <= LONGEST_LIST).then(|| Data::Attr(list.into()))
+    },
+    explain: None,
+};
+
+pub const INTS: Helper = Helper {
+    name: "ints",
+    params: &[Kind::Tensor],
+    result: Kind::Ints,
+    doc: "the elements of a constant of i64 or i32, row by row; none if there are more than 64",
+    run: |args| {
+        let constant = args.tensor(0)?;
+        let list: Vec<i64> = match constant.dtype() {
+            _ if constant.len() > LONGEST_LIST => return None,
+            DType::I64 => constant.elements::<i64>()?.to_vec(),
+            DType::I32 => constant.elements::<i32>()?.iter().map(|&v| i64::from(v)).collect(),
+            _ => return None,
+        };
+        Some(Data::Attr(list.into()))
+    },
+    explain: None,
+};
+
+pub const ALL_BETWEEN: Helper = Helper {
+    name: "all_between",
+    params: &[Kind::Tensor, Kind::Float, Kind::Float],
+    result: Kind::Bool,
+    doc: "whether every element is at least the first number and at most the second; none for integers",
+    run: |args| {
+        let (lowest, highest) = (f64::from(args.float(1)?), f64::from(args.float(2)?));
+        yes(floats(args.tensor(0)?)?.iter().all(|&v| lowest <= v && v <= highest))
+    },
+    explain: None,
+};
+
 pub const ONES: Helper = Helper {
     name: "ones",
     params: &[Kind::Int, Kind::Value],

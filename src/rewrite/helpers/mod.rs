@@ -27,6 +27,7 @@ pub struct Helper {
 /// Every helper, by name.
 pub static ALL: &[Helper] = &[
     constants::ALIGNED,
+    constants::ALL_BETWEEN,
     lists::ALL_EQUAL,
     constants::ALL_NONZERO,
     constants::ALL_POSITIVE,
@@ -34,6 +35,8 @@ pub static ALL: &[Helper] = &[
     types::DIM,
     types::DTYPE,
     types::FLATTENED,
+    constants::FLOATS,
+    constants::INTS,
     types::IS_CONSTANT,
     types::IS_ENTRY,
     types::IS_FLOAT,
@@ -54,6 +57,7 @@ pub static ALL: &[Helper] = &[
     types::RESHAPE_SIZES,
     types::SAME_GRID,
     constants::SCALAR,
+    constants::SCALAR_LIKE,
     types::SHAPE,
     constants::SPREAD,
     types::TYPE,

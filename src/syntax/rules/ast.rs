@@ -75,18 +75,20 @@ pub struct Modifier {
 pub struct CustomPattern {
     pub docs: Docs,
     pub name: Name,
+    pub modifiers: Vec<Modifier>,
     pub form: CustomForm,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum CustomForm {
-    General(Body),
+    General {
+        body: Body,
+        /// Other right sides, for where the one before cannot be made.
+        more: Vec<Arm>,
+    },
     /// `= chain(conv2d, max_pool2d, relu) => layer QuantizedConv2D`: operators from the first to
     /// the last, each the only reader of the one before.
-    Chain {
-        ops: Vec<Name>,
-        layer: Name,
-    },
+    Chain { ops: Vec<Name>, layer: Name },
 }
 
 /// `pattern as (lo, hi) where … => replacement`
@@ -98,6 +100,13 @@ pub struct Body {
     pub results: Option<Vec<Name>>,
     pub clauses: Vec<Clause>,
     /// One expression, or as many as there are results.
+    pub replacement: Vec<Expr>,
+}
+
+/// `where … => replacement`, behind the first right side of a custom pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    pub clauses: Vec<Clause>,
     pub replacement: Vec<Expr>,
 }
 
@@ -136,6 +145,8 @@ pub enum OperandPattern {
     },
     /// A constant whose every element has this value.
     Number(Number),
+    /// A constant vector of these elements.
+    Numbers(Vec<Number>),
     Op(OpPattern),
 }
 
