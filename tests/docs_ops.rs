@@ -109,7 +109,7 @@ fn section(
     let mut lifts: Vec<String> = Vec::new();
     for lift in operator.lifts() {
         let domain = if lift.domain.is_empty() { String::new() } else { format!("{}.", lift.domain) };
-        lifts.push(format!("`{domain}{}` since opset {}", lift.op_type, lift.since));
+        lifts.push(format!("`{domain}{}` since opset {}", lift.op_type, lift.since()));
     }
     match lifts.len() {
         0 => {}

@@ -68,6 +68,9 @@ pub enum OnnxError {
     #[error("graph input `{name}` {problem}")]
     InputType { name: String, problem: String },
 
+    #[error("graph output `{name}` is declared as {declared}, and is {found}")]
+    OutputType { name: String, declared: String, found: String },
+
     #[error("the graph has no outputs")]
     NoOutputs,
 
@@ -126,6 +129,7 @@ impl Report for OnnxError {
             OnnxError::Output { .. } => "Q0421",
             OnnxError::Function { .. } => "Q0422",
             OnnxError::InputIsOutput { .. } => "Q0423",
+            OnnxError::OutputType { .. } => "Q0424",
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::{NEWEST_IR, NEWEST_OPSET, OLDEST_OPSET};
 use super::file::ModelFile;
 use super::inline::{FlatNode, flatten, opsets};
-use super::proto::tensor_shape_proto::dimension::Value as DimValue;
+use super::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
 use super::proto::type_proto::Value as TypeValue;
 use super::proto::{GraphProto, TensorProto, ValueInfoProto};
 use super::wiring::arrange;
@@ -78,8 +78,7 @@ pub(super) fn import_file(
 
     let mut importer = Importer::new(file, registry, graph);
     let inputs = importer.inputs(graph, shapes);
-    let outputs: Vec<&str> =
-        graph.output.iter().map(|value| value.name.as_deref().unwrap_or_default()).collect();
+    let outputs: Vec<&str> = graph.output.iter().map(name_of).collect();
     if outputs.is_empty() {
         importer.fault(OnnxError::NoOutputs);
     }
@@ -102,7 +101,11 @@ pub(super) fn import_file(
             }
         }
     }
-    importer.finish(&outputs)
+    importer.finish(&graph.output)
+}
+
+fn name_of(info: &ValueInfoProto) -> &str {
+    info.name.as_deref().unwrap_or_default()
 }
 
 fn place(file: &ModelFile, node: &str) -> Place {
@@ -262,8 +265,8 @@ impl<'m> Importer<'m> {
             let way = ways::way(node.domain, node.op_type);
             return Err(fault(OnnxError::Operator { op: op(), way }).into());
         };
-        if node.opset < lift.since {
-            let (found, since) = (node.opset, lift.since);
+        if node.opset < lift.since() {
+            let (found, since) = (node.opset, lift.since());
             return Err(fault(OnnxError::OperatorVersion { op: op(), found, since }).into());
         }
         let mut attrs = BTreeMap::new();
@@ -291,7 +294,7 @@ impl<'m> Importer<'m> {
         };
         let builder = Builder { graph: &mut self.graph, registry: self.registry, loc: here.clone().into() };
         let mut cx = LiftCx { builder, node: &plain, opset: node.opset, operands: operands.clone() };
-        let values = (lift.lift)(&mut cx).map_err(|error| WithPlaces::new(error).at(here.clone(), ""))?;
+        let values = lift.read(&mut cx).map_err(|error| WithPlaces::new(error).at(here.clone(), ""))?;
         // An operand that is handed through (Identity) keeps its own name.
         let made = |value: ValueId| !operands.contains(&Some(value));
         for (&value, name) in
@@ -305,13 +308,21 @@ impl<'m> Importer<'m> {
         Ok(Some(values))
     }
 
-    fn finish(mut self, outputs: &[&str]) -> Result<Graph, Diagnostics> {
+    fn finish(mut self, outputs: &[ValueInfoProto]) -> Result<Graph, Diagnostics> {
         let mut seen = BTreeSet::new();
-        for &name in outputs {
+        for info in outputs {
+            let name = name_of(info);
             if !seen.insert(name) {
                 self.fault(OnnxError::Duplicate { name: name.to_owned() });
             } else if let Some(value) = self.value(name) {
                 self.graph.add_output(name, value);
+                if let Some(declared) = contradiction(info, self.graph.ty(value)) {
+                    let found = self.graph.ty(value);
+                    let found = format!("{}{}", found.storage(), found.shape);
+                    let error = OnnxError::OutputType { name: name.to_owned(), declared, found };
+                    let loc = &self.graph.node(value.node).loc;
+                    self.diagnostics.push(WithPlaces::new(error).at_loc(loc, ""));
+                }
             }
         }
         self.diagnostics.into_result()?;
@@ -347,7 +358,35 @@ impl Symbols {
     }
 }
 
-fn shape(info: &ValueInfoProto) -> Option<&[super::proto::tensor_shape_proto::Dimension]> {
+/// The type that a file declares, if a value of type `found` cannot be of it. Sizes that either side
+/// leaves open agree with all; a shape without axes is how writers say that they know none.
+fn contradiction(info: &ValueInfoProto, found: &TensorType) -> Option<String> {
+    let ty = match info.r#type.as_ref()?.value.as_ref()? {
+        TypeValue::TensorType(ty) => ty,
+        _ => return Some("not a tensor".to_owned()),
+    };
+    let element_type = ty.elem_type.unwrap_or_default();
+    let dtype = tensor::dtype(element_type);
+    let dims = ty.shape.as_ref().map_or(&[][..], |shape| &shape.dim);
+    let agrees = |(dim, found): (&Dimension, &Dim)| match (&dim.value, found.fixed()) {
+        (Some(DimValue::DimValue(size)), Some(found)) => usize::try_from(*size) == Ok(found),
+        _ => true,
+    };
+    let shape_agrees = dims.is_empty()
+        || dims.len() == found.shape.rank() && dims.iter().zip(found.shape.iter()).all(agrees);
+    if shape_agrees && (element_type == 0 || dtype.as_ref() == Ok(&found.storage())) {
+        return None;
+    }
+    let dims = dims.iter().map(|dim| match &dim.value {
+        Some(DimValue::DimValue(size)) => size.to_string(),
+        Some(DimValue::DimParam(name)) if !name.is_empty() => name.clone(),
+        _ => "?".to_owned(),
+    });
+    let dtype = dtype.map_or_else(|name| name, |dtype| dtype.name().to_owned());
+    Some(format!("{dtype}[{}]", dims.collect::<Vec<_>>().join(", ")))
+}
+
+fn shape(info: &ValueInfoProto) -> Option<&[Dimension]> {
     match info.r#type.as_ref()?.value.as_ref()? {
         TypeValue::TensorType(ty) => Some(&ty.shape.as_ref()?.dim),
         _ => None,
@@ -363,7 +402,7 @@ fn input_type(info: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorType
     let dtype = tensor::dtype(ty.elem_type.unwrap_or_default())
         .map_err(|element_type| format!("has element type {element_type}, which qirc does not store"))?;
     let dims = shape(info).ok_or("has no shape: not even its number of axes is known")?;
-    let dim = |(axis, dim): (usize, &super::proto::tensor_shape_proto::Dimension)| match &dim.value {
+    let dim = |(axis, dim): (usize, &Dimension)| match &dim.value {
         Some(DimValue::DimValue(size)) => {
             usize::try_from(*size).map(Dim::Fixed).map_err(|_| format!("has size {size} on axis {axis}"))
         }

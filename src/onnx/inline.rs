@@ -217,6 +217,12 @@ impl<'m> Inliner<'m> {
             .iter()
             .map(|default| (default.name.as_deref().unwrap_or_default(), default))
             .collect();
+        let known =
+            |name: &&str| attrs.contains_key(name) || function.attribute.iter().any(|own| own == name);
+        if let Some(name) = node.attrs.keys().find(|name| !known(name)) {
+            let problem = format!("is not one of function `{}.{}`", node.domain, node.op_type);
+            return Err(fault(OnnxError::Attribute { attr: (*name).to_owned(), problem }));
+        }
         attrs.extend(node.attrs.iter().map(|(&name, &value)| (name, value)));
         let call = Some(CallScope { name: node.name.clone(), values, attrs });
         self.body(&function.node, &mut Scope { opsets: &opsets, call }, depth + 1)?;

@@ -5,6 +5,7 @@ use ndarray::{IxDyn, Zip};
 use super::number::Number;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
+    Version,
 };
 use crate::ir::{Attrs, ValueId};
 use crate::tensor::{DType, Shape, Tensor, TensorType, broadcast};
@@ -156,14 +157,14 @@ impl Operator for Binary {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        let lift =
-            |op_type: &'static str, since, lift| Lift { domain: "", op_type: op_type.into(), since, lift };
+        const TWO: [Version; 1] = [Version::new(7, 2, &[])];
+        const MANY: [Version; 1] = [Version::new(8, Version::ANY, &[])];
         match self {
             // Before opset 7 the broadcast was an attribute; before 8, variadic operators did not
             // broadcast.
-            Binary::Add => vec![lift("Add", 7, lift_two), lift("Sum", 8, lift_many)],
-            Binary::Min | Binary::Max => vec![lift(self.onnx(), 8, lift_many)],
-            Binary::Sub | Binary::Mul | Binary::Div => vec![lift(self.onnx(), 7, lift_two)],
+            Binary::Add => vec![Lift::standard("Add", TWO, lift_two), Lift::standard("Sum", MANY, lift_many)],
+            Binary::Min | Binary::Max => vec![Lift::standard(self.onnx(), MANY, lift_many)],
+            Binary::Sub | Binary::Mul | Binary::Div => vec![Lift::standard(self.onnx(), TWO, lift_two)],
         }
     }
 

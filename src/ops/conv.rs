@@ -4,7 +4,7 @@ use super::number::Real;
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, for_float,
+    Quantize, Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
 use crate::kernels;
@@ -142,7 +142,11 @@ impl Operator for Conv2d {
                 .with("group", cx.int("group", 1)?);
             Ok(vec![cx.op_with("conv2d", attrs, vec![Some(x), Some(w), cx.opt_operand(2)])?])
         }
-        vec![Lift { domain: "", op_type: "Conv".into(), since: 1, lift }]
+        vec![Lift::standard(
+            "Conv",
+            [Version::new(1, 3, &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])],
+            lift,
+        )]
     }
 
     fn macs(&self, call: &Call) -> u64 {

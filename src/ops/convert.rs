@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
-    Schema, dtype_to_onnx, onnx_to_dtype,
+    Schema, Version, dtype_to_onnx, onnx_to_dtype,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels::Float;
@@ -53,7 +53,15 @@ impl Operator for Cast {
             Ok(vec![cx.op("cast", Attrs::new().with("to", to), &[x])?])
         }
         // Before opset 6 the type was given by name.
-        vec![Lift { domain: "", op_type: "Cast".into(), since: 6, lift }]
+        vec![Lift::standard(
+            "Cast",
+            [
+                Version::new(6, 1, &["to"]),
+                Version::new(19, 1, &["to", "saturate"]),
+                Version::new(24, 1, &["to", "saturate", "round_mode"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -235,7 +243,17 @@ impl Operator for QuantizeLinear {
             let attrs = lifted_axis(cx, Attrs::new())?;
             Ok(vec![cx.op("quantize_linear", attrs, &[x, scale, zero])?])
         }
-        vec![Lift { domain: "", op_type: "QuantizeLinear".into(), since: 10, lift }]
+        vec![Lift::standard(
+            "QuantizeLinear",
+            [
+                Version::new(10, 3, &[]),
+                Version::new(13, 3, &["axis"]),
+                Version::new(19, 3, &["axis", "saturate"]),
+                Version::new(21, 3, &["axis", "saturate", "block_size", "output_dtype"]),
+                Version::new(23, 3, &["axis", "saturate", "block_size", "output_dtype", "precision"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -310,7 +328,16 @@ impl Operator for DequantizeLinear {
             let attrs = lifted_axis(cx, Attrs::new())?;
             Ok(vec![cx.op_with("dequantize_linear", attrs, vec![Some(x), Some(scale), cx.opt_operand(2)])?])
         }
-        vec![Lift { domain: "", op_type: "DequantizeLinear".into(), since: 10, lift }]
+        vec![Lift::standard(
+            "DequantizeLinear",
+            [
+                Version::new(10, 3, &[]),
+                Version::new(13, 3, &["axis"]),
+                Version::new(21, 3, &["axis", "block_size"]),
+                Version::new(23, 3, &["axis", "block_size", "output_dtype"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -5,7 +5,7 @@ use ndarray::IxDyn;
 use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, for_float,
+    Quantize, Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
 use crate::kernels::{self, Float};
@@ -80,7 +80,7 @@ impl Operator for Dense {
 
     fn lifts(&self) -> Vec<Lift> {
         // Before opset 7 the broadcast of C was an attribute.
-        vec![Lift { domain: "", op_type: "Gemm".into(), since: 7, lift: lift_gemm }]
+        vec![Lift::standard("Gemm", [Version::new(7, 3, &["alpha", "beta", "transA", "transB"])], lift_gemm)]
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -308,7 +308,7 @@ impl Operator for MatMul {
             let (a, b) = (cx.operand(0)?, cx.operand(1)?);
             Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?])
         }
-        vec![Lift { domain: "", op_type: "MatMul".into(), since: 1, lift }]
+        vec![Lift::standard("MatMul", [Version::new(1, 2, &[])], lift)]
     }
 
     fn macs(&self, call: &Call) -> u64 {

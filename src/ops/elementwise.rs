@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize,
-    Schema, for_float,
+    Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
 use crate::kernels::Float;
@@ -69,7 +69,7 @@ impl Operator for Relu {
             let x = cx.operand(0)?;
             Ok(vec![cx.op("relu", Attrs::new(), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Relu".into(), since: 6, lift }]
+        vec![Lift::standard("Relu", [Version::new(6, 1, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -158,7 +158,7 @@ impl Operator for Clip {
             Ok(vec![cx.op("clip", attrs, &[x])?])
         }
         // Before opset 11 the bounds were attributes.
-        vec![Lift { domain: "", op_type: "Clip".into(), since: 11, lift }]
+        vec![Lift::standard("Clip", [Version::new(11, 3, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -265,7 +265,7 @@ impl Operator for &'static Function {
             let name = function.ok_or_else(|| cx.unsupported("this function"))?.name;
             Ok(vec![cx.op(name, Attrs::new(), &[x])?])
         }
-        vec![Lift { domain: "", op_type: self.onnx.into(), since: self.since, lift }]
+        vec![Lift::standard(self.onnx, [Version::new(self.since, 1, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

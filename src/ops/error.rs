@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::diag::Report;
+use crate::diag::{Report, nearest};
 
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum OpError {
@@ -14,6 +14,8 @@ pub enum OpError {
     MissingOperand { op: String, operand: String },
     #[error("`{op}` has no attribute `{attr}`")]
     UnknownAttr { op: String, attr: String, known: Vec<String> },
+    #[error("`{op}` of opset {opset} has no attribute `{attr}`: it is of another version")]
+    AttrOfOtherVersion { op: String, attr: String, opset: i64 },
     #[error("`{op}` needs attribute `{attr}`")]
     MissingAttr { op: String, attr: String },
     #[error("attribute `{attr}` of `{op}` is {expected}, found {found}")]
@@ -35,7 +37,7 @@ impl Report for OpError {
             OpError::UnknownOp { .. } => "Q0301",
             OpError::Arity { .. } => "Q0302",
             OpError::MissingOperand { .. } => "Q0303",
-            OpError::UnknownAttr { .. } => "Q0304",
+            OpError::UnknownAttr { .. } | OpError::AttrOfOtherVersion { .. } => "Q0304",
             OpError::MissingAttr { .. } => "Q0305",
             OpError::AttrKind { .. } => "Q0306",
             OpError::Constraint { .. } => "Q0307",
@@ -50,7 +52,12 @@ impl Report for OpError {
             OpError::UnknownAttr { op, known, .. } if known.is_empty() => {
                 vec![format!("`{op}` has no attributes")]
             }
-            OpError::UnknownAttr { known, .. } => vec![format!("attributes are: {}", known.join(", "))],
+            OpError::UnknownAttr { attr, known, .. } => {
+                match nearest(attr, known.iter().map(String::as_str)) {
+                    Some(meant) => vec![format!("did you mean `{meant}`?")],
+                    None => vec![format!("attributes are: {}", known.join(", "))],
+                }
+            }
             OpError::Constraint { op, label, .. } => {
                 vec![format!("{label} is explained under `{op}` in docs/ops.md")]
             }

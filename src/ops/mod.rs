@@ -19,6 +19,7 @@ mod convert;
 mod dense;
 mod elementwise;
 pub mod layer;
+mod lift;
 mod movement;
 mod norm;
 mod pad;
@@ -35,9 +36,10 @@ mod tests;
 pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
+pub use lift::{Lift, Version};
 pub use onnx_form::{
-    BRAINCHIP, Bound, Lift, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr, OnnxFunction,
-    OnnxNode, RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
+    BRAINCHIP, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode,
+    RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
 };
 pub use operator::{
     Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer,

@@ -6,7 +6,7 @@ use ndarray::{Axis, IxDyn};
 use super::shape::move_axis;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
-    Schema,
+    Schema, Version,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Array, Dim, Element, Shape, Tensor, TensorType, dispatch};
@@ -49,7 +49,7 @@ impl Operator for Identity {
             let x = cx.operand(0)?;
             Ok(vec![cx.op("identity", Attrs::new(), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Identity".into(), since: 1, lift }]
+        vec![Lift::standard("Identity", [Version::new(1, 1, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -113,7 +113,11 @@ impl Operator for Dropout {
             Ok(vec![cx.op("dropout", Attrs::new().with("ratio", ratio), &[x])?])
         }
         // Before opset 7 an attribute said whether it was training.
-        vec![Lift { domain: "", op_type: "Dropout".into(), since: 7, lift }]
+        vec![Lift::standard(
+            "Dropout",
+            [Version::new(7, 1, &["ratio"]), Version::new(12, 3, &["seed"])],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -185,7 +189,7 @@ impl Operator for Transpose {
             };
             Ok(vec![cx.op("transpose", Attrs::new().with("perm", perm), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Transpose".into(), since: 1, lift }]
+        vec![Lift::standard("Transpose", [Version::new(1, 1, &["perm"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -274,7 +278,7 @@ impl Operator for Concat {
             Ok(vec![cx.op("concat", attrs, &operands)?])
         }
         // Before opset 4 the axis had a default.
-        vec![Lift { domain: "", op_type: "Concat".into(), since: 4, lift }]
+        vec![Lift::standard("Concat", [Version::new(4, Version::ANY, &["axis"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

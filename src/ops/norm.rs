@@ -3,7 +3,7 @@
 use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, for_float,
+    Quantize, Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
 use crate::tensor::{Tensor, TensorType};
@@ -93,7 +93,14 @@ impl Operator for BatchNorm {
             Ok(vec![cx.op("batch_norm", attrs, &operands)?])
         }
         // Opset 9 dropped `spatial`.
-        vec![Lift { domain: "", op_type: "BatchNormalization".into(), since: 9, lift }]
+        vec![Lift::standard(
+            "BatchNormalization",
+            [
+                Version::new(9, 5, &["epsilon", "momentum"]),
+                Version::new(14, 5, &["epsilon", "momentum", "training_mode"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {

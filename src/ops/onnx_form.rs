@@ -1,7 +1,6 @@
 //! ONNX nodes and functions as plain data, and the contexts of the `lift` (import) and `lower`
 //! (export) faces. Only the `onnx` room knows how they are encoded.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -205,18 +204,6 @@ pub fn lower_node(
     cx.feeds_add = readers.iter().any(|at| graph.node(at.node).op() == Some("QuantizedAdd"));
     let lowered = entry.operator.lower(&mut cx)?;
     Ok((lowered, cx.into_initializers()))
-}
-
-/// How an ONNX operator is read.
-#[derive(Clone)]
-pub struct Lift {
-    pub domain: &'static str,
-    pub op_type: Cow<'static, str>,
-    /// The oldest opset of the domain whose version of the operator is understood.
-    pub since: i64,
-    /// Adds the nodes and gives the value of each output. Takes what its versions differ in
-    /// from [`LiftCx::opset`].
-    pub lift: fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError>,
 }
 
 /// What the `lift` face sees of an ONNX node.

@@ -5,7 +5,7 @@ use ndarray::{ArrayD, IxDyn, Slice};
 use super::number::Real;
 use super::{
     Arithmetic, BRAINCHIP, Bound, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
-    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, for_float,
+    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Version, for_float,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, TensorType, dispatch};
@@ -165,7 +165,7 @@ impl Operator for Pad {
             Ok(vec![cx.op("pad", attrs, &[x])?])
         }
         // Before opset 11 pads and value were attributes.
-        vec![Lift { domain: "", op_type: "Pad".into(), since: 11, lift }]
+        vec![Lift::standard("Pad", [Version::new(11, 3, &["mode"]), Version::new(18, 4, &["mode"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -283,7 +283,7 @@ impl Operator for ChannelPad {
             };
             Ok(vec![cx.op("channel_pad", Attrs::new().with("pads", pads), &[x, value])?])
         }
-        vec![Lift { domain: BRAINCHIP, op_type: "BRNPad".into(), since: 1, lift }]
+        vec![Lift::hardware("BRNPad", 3, &[], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -3,7 +3,7 @@
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError,
-    Operator, Quantize, Schema, for_float,
+    Operator, Quantize, Schema, Version, for_float,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels::{self, Ordered};
@@ -177,7 +177,27 @@ impl Operator for MaxPool2d {
             let attrs = lift_windows(cx)?.attrs;
             Ok(vec![cx.op("max_pool2d", attrs, &[x])?])
         }
-        vec![Lift { domain: "", op_type: "MaxPool".into(), since: 1, lift: lift_max }]
+        vec![Lift::standard(
+            "MaxPool",
+            [
+                Version::new(1, 1, &["auto_pad", "kernel_shape", "pads", "strides"]),
+                Version::new(8, 1, &["auto_pad", "kernel_shape", "pads", "strides", "storage_order"]),
+                Version::new(
+                    10,
+                    1,
+                    &[
+                        "auto_pad",
+                        "kernel_shape",
+                        "pads",
+                        "strides",
+                        "storage_order",
+                        "ceil_mode",
+                        "dilations",
+                    ],
+                ),
+            ],
+            lift_max,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -260,7 +280,32 @@ impl Operator for AvgPool2d {
             }
             Ok(vec![cx.op("avg_pool2d", attrs.with("count_include_pad", all), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "AveragePool".into(), since: 1, lift: lift_avg }]
+        vec![Lift::standard(
+            "AveragePool",
+            [
+                Version::new(1, 1, &["auto_pad", "kernel_shape", "pads", "strides"]),
+                Version::new(7, 1, &["auto_pad", "kernel_shape", "pads", "strides", "count_include_pad"]),
+                Version::new(
+                    10,
+                    1,
+                    &["auto_pad", "kernel_shape", "pads", "strides", "count_include_pad", "ceil_mode"],
+                ),
+                Version::new(
+                    19,
+                    1,
+                    &[
+                        "auto_pad",
+                        "kernel_shape",
+                        "pads",
+                        "strides",
+                        "count_include_pad",
+                        "ceil_mode",
+                        "dilations",
+                    ],
+                ),
+            ],
+            lift_avg,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -331,7 +376,7 @@ impl Operator for GlobalAvgPool2d {
             let x = cx.operand(0)?;
             Ok(vec![cx.op("global_avg_pool2d", Attrs::new(), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "GlobalAveragePool".into(), since: 1, lift }]
+        vec![Lift::standard("GlobalAveragePool", [Version::new(1, 1, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -3,7 +3,7 @@
 use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, for_float,
+    Quantize, Schema, Version, for_float,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Dim, Shape, Tensor, TensorType};
@@ -106,7 +106,14 @@ impl Operator for ReduceMean {
             let attrs = Attrs::new().with("axes", axes).with("keepdims", cx.int("keepdims", 1)? != 0);
             Ok(vec![cx.op("reduce_mean", attrs, &[x])?])
         }
-        vec![Lift { domain: "", op_type: "ReduceMean".into(), since: 1, lift }]
+        vec![Lift::standard(
+            "ReduceMean",
+            [
+                Version::new(1, 1, &["axes", "keepdims"]),
+                Version::new(18, 2, &["keepdims", "noop_with_empty_axes"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {

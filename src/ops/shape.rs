@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
-    Schema,
+    Schema, Version,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Dim, Grid, Shape, Tensor, TensorType};
@@ -154,7 +154,7 @@ impl Operator for Flatten {
             let axis = cx.axis(cx.int("axis", 1)?, rank, rank + 1)?;
             Ok(vec![cx.op("flatten", Attrs::new().with("axis", axis), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Flatten".into(), since: 1, lift }]
+        vec![Lift::standard("Flatten", [Version::new(1, 1, &["axis"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -277,7 +277,7 @@ impl Operator for Reshape {
             Ok(vec![cx.op("reshape", attrs, &[x])?])
         }
         // Before opset 5 the shape was an attribute.
-        vec![Lift { domain: "", op_type: "Reshape".into(), since: 5, lift }]
+        vec![Lift::standard("Reshape", [Version::new(5, 2, &[]), Version::new(14, 2, &["allowzero"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -349,7 +349,7 @@ impl Operator for Squeeze {
             };
             Ok(vec![cx.op("squeeze", Attrs::new().with("axes", axes), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Squeeze".into(), since: 1, lift }]
+        vec![Lift::standard("Squeeze", [Version::new(1, 1, &["axes"]), Version::new(13, 2, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -410,7 +410,7 @@ impl Operator for Unsqueeze {
             let axes = cx.axes(&axes, cx.ty(0)?.shape.rank() + axes.len())?;
             Ok(vec![cx.op("unsqueeze", Attrs::new().with("axes", axes), &[x])?])
         }
-        vec![Lift { domain: "", op_type: "Unsqueeze".into(), since: 1, lift }]
+        vec![Lift::standard("Unsqueeze", [Version::new(1, 1, &["axes"]), Version::new(13, 2, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -3,7 +3,7 @@
 use super::number::Real;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, for_float,
+    Quantize, Schema, Version, for_float,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Dim, Tensor, TensorType};
@@ -96,7 +96,7 @@ impl Operator for Softmax {
                 &[y],
             )?])
         }
-        vec![Lift { domain: "", op_type: "Softmax".into(), since: 1, lift }]
+        vec![Lift::standard("Softmax", [Version::new(1, 1, &["axis"])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -122,9 +122,9 @@ pub fn lift(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<(Graph,
     let mut node = node.clone();
     node.inputs = operands.iter().map(|value| value.map_or_else(String::new, |_| "x".to_owned())).collect();
     let lift = registry.lift(&node.domain, &node.op_type).unwrap();
-    assert!(lift.since <= opset);
+    assert!(lift.since() <= opset);
     let builder = Builder { graph: &mut graph, registry: &registry, loc: Loc::unknown() };
-    let results = (lift.lift)(&mut LiftCx { builder, node: &node, opset, operands })?;
+    let results = lift.read(&mut LiftCx { builder, node: &node, opset, operands })?;
     Ok((graph, results[0]))
 }
 

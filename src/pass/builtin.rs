@@ -258,7 +258,10 @@ impl Pass for Calibrate {
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
         match &mut cx.calibration {
             Calibration::None => return Err(WithPlaces::new(PassError::NothingToCalibrate).into()),
-            Calibration::Ranges { ranges, file } => apply_ranges(graph, ranges, file)?,
+            Calibration::Ranges { ranges, file } => {
+                let warnings = apply_ranges(graph, ranges, file)?;
+                cx.warnings.extend(warnings);
+            }
             Calibration::Samples(samples) => {
                 let warnings = calibrate(graph, cx.registry, &mut **samples, cx.calibrate, cx.progress)?;
                 cx.warnings.extend(warnings);

@@ -109,6 +109,58 @@ fn nodes_are_sorted_named_and_placed() {
     assert_eq!(graph.ty(y).shape.to_string(), "[N, 2]");
 }
 
+/// Message and hints of the only fault.
+fn says(model: ModelProto) -> String {
+    let faults = faults(model);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(!faults[0].labels.is_empty(), "{faults:?}");
+    format!("{}: {}; {}", faults[0].code, faults[0].message, faults[0].notes.join("; "))
+}
+
+#[test]
+fn attributes_and_operands_that_an_operator_does_not_take_are_refused() {
+    let with_int = |op: &str, attr: &str| with(node(op, &["x"], &["y"]), attr, OnnxAttr::Int(1));
+    assert_eq!(
+        says(model(vec![with_int("Softmax", "axes")])),
+        "Q0304: `Softmax` has no attribute `axes`; did you mean `axis`?"
+    );
+    assert_eq!(
+        says(model(vec![with_int("Relu", "alpha")])),
+        "Q0304: `Relu` has no attribute `alpha`; `Relu` has no attributes"
+    );
+    let axes = OnnxAttr::Ints(vec![0]);
+    assert_eq!(
+        says(model(vec![with(node("Unsqueeze", &["x"], &["y"]), "axes", axes)])),
+        "Q0304: `Unsqueeze` of opset 17 has no attribute `axes`: it is of another version; "
+    );
+    assert_eq!(
+        says(model(vec![node("Relu", &["x", "", "x"], &["y"])])),
+        "Q0302: `Relu` takes at most 1 operands, found 3; "
+    );
+    read(model(vec![node("Relu", &["x", ""], &["y"])])).unwrap();
+}
+
+#[test]
+fn outputs_have_the_types_that_are_declared() {
+    let declared = |info: ValueInfoProto| {
+        let mut model = model(vec![node("Relu", &["x"], &["y"])]);
+        graph_of(&mut model).output = vec![info];
+        model
+    };
+    for dims in [&[None, size(2)][..], &[size(5), size(2)], &[]] {
+        read(declared(info("y", dims))).unwrap();
+    }
+    assert_eq!(
+        says(declared(info("y", &[None, size(7)]))),
+        "Q0424: graph output `y` is declared as f32[?, 7], and is f32[N, 2]; "
+    );
+    assert_eq!(code(declared(info("y", &[size(2)]))), "Q0424");
+    let mut integers = info("y", &[None, size(2)]);
+    let Some(TypeValue::TensorType(ty)) = integers.r#type.as_mut().unwrap().value.as_mut() else { panic!() };
+    ty.elem_type = Some(3);
+    assert_eq!(code(declared(integers)), "Q0424");
+}
+
 #[test]
 fn what_no_output_needs_is_left_out() {
     let dead = vec![node("Relu", &["x"], &["y"]), node("If", &["x"], &["z"])];
@@ -166,7 +218,9 @@ fn constant_nodes_have_one_of_several_attributes() {
         ("value_floats", OnnxAttr::Floats(vec![0.5]), Tensor::vector(vec![0.5f32])),
     ];
     for (name, value, wanted) in forms {
-        let graph = read(model(vec![with(node("Constant", &[], &["y"]), name, value)])).unwrap();
+        let mut untyped = model(vec![with(node("Constant", &[], &["y"]), name, value)]);
+        graph_of(&mut untyped).output[0].r#type = None;
+        let graph = read(untyped).unwrap();
         let y = graph.find("y").unwrap();
         assert_eq!(**graph.constant(y).unwrap(), wanted);
     }

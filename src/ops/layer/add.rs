@@ -11,7 +11,7 @@ use crate::ir::{Attrs, ValueId};
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, MakeFunction, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer,
-    Schema,
+    Schema, Version,
 };
 use crate::tensor::round::exponent_of;
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
@@ -249,7 +249,7 @@ impl Operator for QuantizedAdd {
 
     fn lifts(&self) -> Vec<Lift> {
         OpType::all(Base::Add)
-            .map(|name| Lift { domain: BRAINCHIP, op_type: name.to_string().into(), since: 1, lift })
+            .map(|name| Lift::hardware(name.to_string(), Version::ANY, &["scale"], lift))
             .collect()
     }
 

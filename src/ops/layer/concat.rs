@@ -52,10 +52,6 @@ fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
 
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let operands = [cx.operand(0)?, cx.operand(1)?];
-    if cx.operands.len() > 2 {
-        let found = cx.operands.len();
-        return Err(OpError::Arity { op: cx.node.op_type.clone(), expected: "2".to_owned(), found });
-    }
     let scales = output_scales(cx)?;
     let value = cx.op("QuantizedConcat", Attrs::new(), &operands)?;
     set_grid(cx, value, AffineGrid::hardware(DType::I8, scales));
@@ -112,7 +108,7 @@ impl Operator for QuantizedConcat {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        vec![Lift { domain: BRAINCHIP, op_type: "QuantizedConcat".into(), since: 1, lift }]
+        vec![Lift::hardware("QuantizedConcat", 2, &["scale"], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -12,7 +12,7 @@ use crate::kernels;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, MakeFunction, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer,
-    Schema,
+    Schema, Version,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -295,7 +295,7 @@ impl Operator for QuantizedDense1D {
 
     fn lifts(&self) -> Vec<Lift> {
         OpType::all(Base::Dense1D)
-            .map(|name| Lift { domain: BRAINCHIP, op_type: name.to_string().into(), since: 1, lift })
+            .map(|name| Lift::hardware(name.to_string(), Version::ANY, &["scale"], lift))
             .collect()
     }
 

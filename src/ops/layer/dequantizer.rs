@@ -141,9 +141,7 @@ impl Operator for Dequantizer {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        (1..=MOST_RESULTS)
-            .map(|results| Lift { domain: BRAINCHIP, op_type: op_type(results).into(), since: 1, lift })
-            .collect()
+        (1..=MOST_RESULTS).map(|results| Lift::hardware(op_type(results), 2 * results, &[], lift)).collect()
     }
 
     fn macs(&self, _: &Call) -> u64 {

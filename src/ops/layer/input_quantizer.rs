@@ -246,7 +246,7 @@ impl Operator for InputQuantizer {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        vec![Lift { domain: BRAINCHIP, op_type: "InputQuantizer".into(), since: 1, lift }]
+        vec![Lift::hardware("InputQuantizer", 3, &["perm", "scale"], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -8,7 +8,7 @@ use crate::ir::{Attrs, ValueId};
 use crate::ops::layer::{activation, expect_integer_form, pool};
 use crate::ops::{
     BRAINCHIP, Bound, Call, Lift, LiftCx, LowerCx, Lowered, MakeFunction, OnnxAttr, OnnxFunction, OnnxNode,
-    OpError,
+    OpError, Version,
 };
 use crate::tensor::{DType, Tensor};
 
@@ -215,6 +215,12 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let max_value = node.take_if(op_type.activation == Activation::ReluClipped)?;
     let (m, s_out) = (node.take()?, node.take()?);
     let depthwise = op_type.base == Base::Depthwise2D;
+    if let Some(groups) = node.cx.opt_int("groups")? {
+        let filters = w.and_then(|w| node.cx.builder.graph.ty(w).shape.first()?.fixed());
+        if filters.is_none_or(|filters| i64::try_from(filters) != Ok(groups)) {
+            return Err(node.cx.invalid(format!("groups is {groups}, each channel must be one")));
+        }
+    }
     let op = QuantizedConv { depthwise }.name();
     node.layer(op, attrs, vec![x, w, b, x_pad, max_value, m, s_out], DType::I8)
 }
@@ -222,5 +228,13 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
 pub fn lifts(depthwise: bool) -> Vec<Lift> {
     let bases: &[Base] = if depthwise { &[Base::Depthwise2D] } else { &[Base::Conv2D, Base::InputConv2D] };
     let names = bases.iter().flat_map(|&base| OpType::all(base));
-    names.map(|name| Lift { domain: BRAINCHIP, op_type: name.to_string().into(), since: 1, lift }).collect()
+    let attrs = |op_type: &OpType| -> &'static [&'static str] {
+        match (depthwise, op_type.pool == Pool::Max) {
+            (false, false) => &["scale", "strides"],
+            (false, true) => &["scale", "strides", "pool_size", "pool_strides", "pool_pads"],
+            (true, false) => &["scale", "strides", "groups"],
+            (true, true) => &["scale", "strides", "groups", "pool_size", "pool_strides", "pool_pads"],
+        }
+    };
+    names.map(|name| Lift::hardware(name.to_string(), Version::ANY, attrs(&name), lift)).collect()
 }
