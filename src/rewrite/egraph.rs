@@ -373,8 +373,9 @@ impl<'a> Region<'a> {
         numbers
     }
 
-    /// All matches of a rule; classes that are constant are evaluated, not rewritten.
-    fn search(&self, rule: &Rule, log: &mut Log) -> Vec<Match<Self>> {
+    /// All matches of a rule, or if there are more than `most` the first of them, and more than that;
+    /// classes that are constant are evaluated, not rewritten.
+    fn search(&self, rule: &Rule, most: usize, log: &mut Log) -> Vec<Match<Self>> {
         let Some(step) = rule.steps.first() else { return Vec::new() };
         let Some(op) = self.egraph.analysis.ops.get_index_of(&step.op).map(|op| op + FIRST_OP) else {
             return Vec::new();
@@ -396,6 +397,9 @@ impl<'a> Region<'a> {
                     report::near_miss(log, rule, miss.guard, why, self.loc(number), || self.name_of(number));
                 }
                 found.extend(full);
+                if found.len() > most {
+                    return found;
+                }
             }
         }
         found
@@ -517,6 +521,11 @@ impl Make for Region<'_> {
     }
 }
 
+/// Nodes that an e-graph may have, whatever the size of the graph, and for each node of it. Sound rule
+/// sets take a few for each node; those that find ever new forms take all.
+const LEAST_NODES: usize = 50_000;
+const NODES_PER_NODE: usize = 200;
+
 /// Applies all rules of `sets` and, to see where they lead, of `toward`, until nothing is new or a
 /// limit is reached.
 pub fn saturate(
@@ -528,7 +537,14 @@ pub fn saturate(
     log: &mut Log,
 ) -> Classes {
     let mut region = Region::new(graph, registry, until, options.once);
-    let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let rules: Vec<((usize, usize), &Rule)> = sets
+        .iter()
+        .enumerate()
+        .flat_map(|(set, ruleset)| ruleset.rules.iter().enumerate().map(move |(at, rule)| ((set, at), rule)))
+        .collect();
+    let nodes = options.nodes.min(LEAST_NODES + NODES_PER_NODE * graph.len());
+    // E-nodes that each rule made, and values that it equated.
+    let mut work = vec![0; rules.len()];
     let mut limit = None;
     for round in 0.. {
         if round == options.iterations {
@@ -536,36 +552,38 @@ pub fn saturate(
             break;
         }
         log.iterations += 1;
-        let found: Vec<_> = sets
-            .iter()
-            .enumerate()
-            .flat_map(|(set, ruleset)| {
-                ruleset.rules.iter().enumerate().map(move |(at, rule)| ((set, at), rule))
-            })
-            .flat_map(|(key, rule)| region.search(rule, log).into_iter().map(move |m| (key, rule, m)))
-            .collect();
+        let mut found = Vec::new();
+        for (at, (_, rule)) in rules.iter().enumerate() {
+            // More matches than nodes are as bad, and are not kept.
+            let Some(left) = nodes.checked_sub(found.len()) else { break };
+            found.extend(region.search(rule, left, log).into_iter().map(|found| (at, found)));
+        }
+        let too_many = found.len() > nodes;
         let mut changed = false;
-        for (key, rule, found) in found {
+        for (at, found) in found {
+            let (key, rule) = rules[at];
+            let before = region.egraph.nodes().len();
             if region.apply(key, rule, &found, log) {
                 changed = true;
-                *counts.entry(key).or_default() += 1;
+                work[at] += 1 + region.egraph.nodes().len() - before;
             }
-            if region.egraph.total_size() > options.nodes {
-                limit = Some(Limit::Nodes(options.nodes));
+            if region.egraph.total_size() > nodes {
+                limit = Some(Limit::Nodes(nodes));
                 break;
             }
         }
         region.rebuild();
+        if too_many {
+            limit = Some(Limit::Nodes(nodes));
+        }
         if !changed || limit.is_some() {
             break;
         }
     }
     log.nodes = log.nodes.max(region.egraph.total_size());
     if let Some(limit) = limit {
-        // The first of the busiest: max_by_key takes the last of equals.
-        let busiest = counts.iter().rev().max_by_key(|(_, count)| **count).map(|(key, _)| *key);
-        let busiest = busiest.and_then(|(set, at)| sets.get(set)?.rules.get(at));
-        log.limit(limit, &report::names(sets), busiest.map(|rule| (&rule.name, rule.span)));
+        let work = rules.iter().zip(&work).map(|((_, rule), &count)| (rule.name.clone(), rule.span, count));
+        log.limit(limit, &report::names(sets), work, "new forms");
     }
     region.classes()
 }

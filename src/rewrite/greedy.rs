@@ -15,7 +15,7 @@ use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, ma
 use super::names::{operand_names, result_values};
 use super::report;
 use super::rule::{Rule, Ruleset};
-use crate::diag::Loc;
+use crate::diag::{Loc, Span};
 use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::ops::Registry;
 use crate::tensor::{Tensor, TensorType};
@@ -55,6 +55,7 @@ pub fn run(
         keys: BTreeMap::new(),
         pending: Vec::new(),
         applications: 0,
+        work: BTreeMap::new(),
         limit: options.applications.min(LEAST_LIMIT + LIMIT_PER_NODE * graph_len),
         no_attrs: Attrs::new(),
     };
@@ -105,6 +106,8 @@ struct Greedy<'a> {
     pending: Vec<Pending>,
     applications: usize,
     limit: usize,
+    /// Applications of each rule, by its set and place.
+    work: BTreeMap<(usize, u32), (Arc<str>, Span, usize)>,
     no_attrs: Attrs,
 }
 
@@ -120,7 +123,7 @@ impl Greedy<'_> {
                 by_op.entry(op.clone()).or_default().push((id, node.serial));
             }
         }
-        for set in sets {
+        for (at, set) in sets.iter().enumerate() {
             // The right sides of one custom pattern are tried at a node before the next node is.
             for rules in set.rules.chunk_by(|_, next| next.arm > 0) {
                 let Some((rule, step)) = rules.first().and_then(|rule| Some((rule, rule.steps.first()?)))
@@ -133,12 +136,15 @@ impl Greedy<'_> {
                     }
                     if self.applications == self.limit {
                         let limit = Limit::Applications(self.applications);
-                        log.limit(limit, &report::names(sets), Some((&rule.name, rule.span)));
+                        let work = self.work.values().cloned();
+                        log.limit(limit, &report::names(sets), work, "replacements");
                         return false;
                     }
                     let mut failed = Vec::new();
                     if rules.iter().any(|rule| self.at(set, rule, id, &mut failed, log)) {
                         self.applications += 1;
+                        let key = (at, rule.span.start);
+                        self.work.entry(key).or_insert_with(|| (rule.name.clone(), rule.span, 0)).2 += 1;
                         changed = true;
                     } else if rule.custom && !failed.is_empty() {
                         let name = || self.graph.node(id).name.clone();

@@ -65,15 +65,31 @@ impl Log {
         }
     }
 
-    pub(super) fn limit(&mut self, limit: Limit, ruleset: &str, busiest: Option<(&Arc<str>, Span)>) {
+    /// Notes the limit that ended a run. `work` is what each rule did, in the words of `unit`.
+    pub(super) fn limit(
+        &mut self,
+        limit: Limit,
+        ruleset: &str,
+        work: impl IntoIterator<Item = (Arc<str>, Span, usize)>,
+        unit: &str,
+    ) {
         self.limit = Some(limit);
         let mut warning = Diagnostic::warning(
             "Q0520",
             format!("rules `{ruleset}` stopped at the limit of {limit}; the best form until then is used"),
         );
-        if let Some((rule, span)) = busiest {
-            warning = warning.at(span, format!("`{rule}` was applied most often"));
+        let mut work: Vec<_> = work.into_iter().collect();
+        let all: usize = work.iter().map(|(_, _, count)| count).sum();
+        // Stable: of equals, the first in the file.
+        work.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+        let at_fault = work.iter().filter(|(_, _, count)| count * CULPRIT_SHARE >= all && *count > 0);
+        for (rule, span, count) in at_fault.take(MOST_CULPRITS) {
+            warning = warning.at(*span, format!("`{rule}` made {count} of {all} {unit}"));
         }
         self.warnings.push(warning);
     }
 }
+
+/// A rule that did one part in so many of a run's work is named when a limit ends it.
+const CULPRIT_SHARE: usize = 10;
+const MOST_CULPRITS: usize = 5;

@@ -40,7 +40,7 @@ pub struct Options<'a> {
     pub driver: Option<Driver>,
     /// Limit on the rounds of one saturation.
     pub iterations: usize,
-    /// Limit on the nodes of one e-graph.
+    /// Limit on the nodes of one e-graph, which also has one by the size of the graph.
     pub nodes: usize,
     /// Limit on the applications of one greedy run, which also has one by the size of the graph.
     pub applications: usize,
@@ -61,7 +61,7 @@ impl Default for Options<'_> {
         Self {
             driver: None,
             iterations: 64,
-            nodes: 500_000,
+            nodes: usize::MAX,
             applications: usize::MAX,
             demand_ranges: false,
             until: None,
