@@ -46,7 +46,12 @@ impl From<Span> for Place {
     }
 }
 
-/// The sorted set of places that a node stands for; a rewrite merges the sets it replaces.
+/// Places of each kind in a [`Loc`]. A chain that folds into one node merges without end, and nobody
+/// reads so many.
+const MOST_PLACES: usize = 64;
+
+/// The sorted set of places that a node stands for; a rewrite merges the sets it replaces. Of very
+/// many, the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Loc(Arc<[Place]>);
 
@@ -71,6 +76,10 @@ impl Loc {
         let mut places: Vec<Place> = locs.into_iter().flat_map(|loc| loc.0.iter().cloned()).collect();
         places.sort();
         places.dedup();
+        // Texts sort before nodes.
+        let texts = places.partition_point(|place| matches!(place, Place::Text(_)));
+        places.truncate(texts + MOST_PLACES);
+        places.drain(texts.min(MOST_PLACES)..texts);
         Self(places.into())
     }
 }
@@ -110,5 +119,20 @@ impl Sources {
         let before = &self.text(span.source)[..span.start as usize];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_do_not_grow_without_end() {
+        let text = Place::Text(Span { source: SourceId(0), start: 0, end: 1 });
+        let nodes = (0..1000).map(|at| Place::Node { file: "net".into(), node: format!("n{at:04}").into() });
+        let all = nodes.fold(Loc::from(text.clone()), |all, node| Loc::merged([&all, &node.into()]));
+        assert_eq!(all.places().next(), Some(&text));
+        assert_eq!(all.nodes().count(), MOST_PLACES);
+        assert_eq!(all.nodes().last(), Some(("net", "n0063")));
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::geometry::{Axis, PoolPlan, product};
-use super::{Error, Float, Ordered, Pool2d, buffer, check_length, reference};
+use super::{Error, Float, Ordered, Pool2d, buffer, check_length};
 
 /// The maximum of every window.
 ///
@@ -15,7 +15,10 @@ use super::{Error, Float, Ordered, Pool2d, buffer, check_length, reference};
 pub fn max_pool<T: Ordered>(pool: &Pool2d, input: &[T]) -> Result<Vec<T>, Error> {
     let plan = pool.plan()?;
     check_length("input", plan.input, input.len())?;
-    let Some(taps) = taps(&plan) else { return reference::max_pool(pool, input) };
+    if plan.output == 0 {
+        return buffer(0);
+    }
+    let taps = taps(&plan);
     let [rows, columns] = plan.axes;
     for_each_row(&plan, input, |y, input, output| {
         output.fill(T::LEAST);
@@ -43,7 +46,10 @@ pub fn max_pool<T: Ordered>(pool: &Pool2d, input: &[T]) -> Result<Vec<T>, Error>
 pub fn avg_pool<T: Float>(pool: &Pool2d, count_include_pad: bool, input: &[T]) -> Result<Vec<T>, Error> {
     let plan = pool.plan()?;
     check_length("input", plan.input, input.len())?;
-    let Some(taps) = taps(&plan) else { return reference::avg_pool(pool, count_include_pad, input) };
+    if plan.output == 0 {
+        return buffer(0);
+    }
+    let taps = taps(&plan);
     let [rows, columns] = plan.axes;
     let count = |axis: Axis, o| if count_include_pad { axis.within_padding(o) } else { axis.inside(o).len() };
     let counts: Vec<_> =
@@ -102,20 +108,25 @@ pub fn global_average<T: Float>(planes: usize, size: usize, input: &[T]) -> Resu
 /// Fewer elements are not worth handing to another thread.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
 
-/// The taps of a row of the window, each with the outputs for which it lies inside the input.
-/// `None` for a window that no network has, so much larger than the input that going through its
-/// taps would take for ever.
-fn taps(plan: &PoolPlan) -> Option<Vec<(usize, Range<usize>)>> {
-    let Axis { size, kernel, stride, dilation, pads: [before, _], out } = plan.axes[1];
-    if plan.output == 0 || kernel > size + out {
-        return None;
-    }
-    let taps = (0..kernel).map(|kx| {
+/// The taps of a row of the window that lie inside the input for some output, ascending, each with
+/// these outputs. Windows may be far larger than the input: only such taps are gone through.
+fn taps(plan: &PoolPlan) -> Vec<(usize, Range<usize>)> {
+    let columns = plan.axes[1];
+    let Axis { size, kernel, stride, dilation, pads: [before, _], out } = columns;
+    let inside: Vec<usize> = if kernel <= size + out {
+        (0..kernel).collect()
+    } else {
+        let mut inside: Vec<usize> = (0..out).flat_map(|x| columns.inside(x)).collect();
+        inside.sort_unstable();
+        inside.dedup();
+        inside
+    };
+    let taps = inside.into_iter().map(|kx| {
         let start = before.saturating_sub(kx * dilation).div_ceil(stride);
         let end = (size + before).saturating_sub(kx * dilation).div_ceil(stride).min(out);
         (kx, start.min(end)..end)
     });
-    Some(taps.filter(|(_, outputs)| !outputs.is_empty()).collect())
+    taps.filter(|(_, outputs)| !outputs.is_empty()).collect()
 }
 
 /// Computes the output, `row(y, plane, out)` filling row `y` of an output plane.

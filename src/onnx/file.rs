@@ -84,11 +84,18 @@ impl ExternalData {
         };
 
         let io = |error: std::io::Error| fault(format!("in `{location}` cannot be read: {error}"));
-        let mut file = File::open(self.dir.join(location)).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
+        // A model beside the working directory has the empty path as its own.
+        let dir = if self.dir.as_os_str().is_empty() { Path::new(".") } else { &self.dir };
+        let path = dir.join(location).canonicalize().map_err(io)?;
+        if !path.starts_with(dir.canonicalize().map_err(io)?) {
+            return Err(fault(format!("is at `{location}`, which leads out of the model's directory")));
+        }
+        // Looked at before it is opened: opening a pipe waits for its other end.
+        let metadata = path.metadata().map_err(io)?;
         if !metadata.is_file() {
             return Err(fault(format!("is at `{location}`, which is not a file")));
         }
+        let mut file = File::open(path).map_err(io)?;
         if offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
             let size = metadata.len();
             return Err(fault(format!(

@@ -124,9 +124,27 @@ impl Registry {
             tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
         let call = Call { schema: &entry.schema, attrs, operands: &operands };
         check_operands(&entry.schema, &operands)?;
-        entry.operator.infer(&call)?;
+        for ty in entry.operator.infer(&call)? {
+            expect_room(op, &ty)?;
+        }
         entry.operator.eval(&Inputs { call, tensors }, arithmetic)
     }
+}
+
+/// Elements of a result: attributes and a few sizes can ask for any number, and no network has more.
+const MAX_ELEMENTS: usize = 1 << 31;
+
+/// That there is memory for a result: what an operator allocates itself ends the process where there
+/// is none.
+fn expect_room(op: &str, ty: &TensorType) -> Result<(), OpError> {
+    // Operands are tensors, so every size is known; a product that overflows is too large too.
+    let elements = ty.shape.elements();
+    let bytes = elements.filter(|&elements| elements <= MAX_ELEMENTS).map(|n| n * ty.storage().size());
+    if bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok()) {
+        return Ok(());
+    }
+    let what = format!("a result of shape {}, for which there is no memory,", ty.shape);
+    Err(OpError::Unsupported { op: op.to_owned(), what, way_out: None })
 }
 
 fn check_operands(schema: &Schema, operands: &[Option<TensorType>]) -> Result<(), OpError> {

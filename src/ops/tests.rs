@@ -111,6 +111,16 @@ fn every_onnx_operator_is_lifted_once() {
     }
 }
 
+#[test]
+fn results_that_no_memory_holds_are_refused() {
+    let attrs = crate::ir::Attrs::new().with("pads", vec![0i64, 0, 0, 0, 0, 0, 1 << 30, 1 << 30]);
+    let x = Tensor::new(&[1, 1, 1, 1], vec![1.0f32]);
+    let registry = Registry::built_in();
+    let attrs = registry.complete("pad", attrs).unwrap();
+    let error = registry.eval("pad", &attrs, &[x], Arithmetic::Exact).unwrap_err();
+    assert!(error.to_string().contains("no memory"), "{error}");
+}
+
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::built_in);
 
 fn dim() -> impl Strategy<Value = Dim> {

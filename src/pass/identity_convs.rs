@@ -4,7 +4,9 @@
 //! pooling of their own, an operand cannot be read twice by one layer, and a value has at most
 //! two readers. In float nothing changes. (Spec `hardware-ops.md` §6.2, step 23.)
 
-use crate::diag::Diagnostics;
+use std::sync::Arc;
+
+use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::{Attrs, Graph, NodeId, Use, ValueId};
 use crate::ops::{Builder, OpError, Registry};
 use crate::tensor::Tensor;
@@ -13,6 +15,9 @@ use super::{Context, Pass, Stage};
 
 /// Larger identity matrices are not worth it: such sums stay without.
 const MAX_CHANNELS: usize = 2048;
+
+/// Elements of all identity matrices together: more would cost memory that no device has.
+const MAX_ELEMENTS: usize = 1 << 26;
 
 pub struct IdentityConvs;
 
@@ -26,11 +31,46 @@ impl Pass for IdentityConvs {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
-        insert(graph, cx.registry).map_err(|error| crate::diag::WithPlaces::new(error).into())
+        let mut budget = Budget { left: MAX_ELEMENTS, without: Vec::new() };
+        insert(graph, cx.registry, &mut budget).map_err(WithPlaces::new)?;
+        cx.warnings.extend(budget.warning());
+        Ok(())
     }
 }
 
-fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
+/// What identity matrices may still hold.
+struct Budget {
+    left: usize,
+    /// Names of the values that went without.
+    without: Vec<Arc<str>>,
+}
+
+impl Budget {
+    /// Takes a matrix of `n` channels, if there is room for it.
+    fn take(&mut self, n: usize, name: &Arc<str>) -> bool {
+        // Channels are at most `MAX_CHANNELS`.
+        let left = self.left.checked_sub(n * n);
+        match left {
+            Some(left) => self.left = left,
+            None => self.without.push(name.clone()),
+        }
+        left.is_some()
+    }
+
+    fn warning(&self) -> Option<Diagnostic> {
+        const SHOWN: usize = 5;
+        let shown: Vec<String> = self.without.iter().take(SHOWN).map(|name| format!("%{name}")).collect();
+        let more = self.without.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!(
+            "identity convolutions of this network would hold more than {MAX_ELEMENTS} weights: {}{more} stay without",
+            shown.join(", ")
+        );
+        (!shown.is_empty()).then(|| Diagnostic::warning("Q0624", message))
+    }
+}
+
+fn insert(graph: &mut Graph, registry: &Registry, budget: &mut Budget) -> Result<(), OpError> {
     let joins: Vec<NodeId> = graph.order().into_iter().filter(|&id| joins_values(graph, id)).collect();
     for id in joins {
         let value = ValueId { node: id, result: 0 };
@@ -39,9 +79,9 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
             let part_of_conv: Vec<Use> =
                 readers.iter().copied().filter(|at| goes_into_conv(graph, at.node)).collect();
             if readers.iter().all(|at| graph.node(at.node).op() != Some("conv2d")) {
-                behind(graph, registry, value, &readers, true)?;
+                behind(graph, registry, budget, value, &readers, true)?;
             } else if !part_of_conv.is_empty() {
-                behind(graph, registry, value, &part_of_conv, false)?;
+                behind(graph, registry, budget, value, &part_of_conv, false)?;
             }
         }
         let operands: Vec<ValueId> = graph.node(id).operands.iter().copied().flatten().collect();
@@ -49,7 +89,7 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
             && a == b
             && channels(graph, a).is_some()
         {
-            behind(graph, registry, a, &[Use { node: id, position: 1 }], false)?;
+            behind(graph, registry, budget, a, &[Use { node: id, position: 1 }], false)?;
         }
     }
     if let Some(value) = first_block(graph)
@@ -57,7 +97,7 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
         && graph.use_count(value) > 1
     {
         let readers = graph.uses(value);
-        behind(graph, registry, value, &readers, false)?;
+        behind(graph, registry, budget, value, &readers, false)?;
     }
     // Each round leaves a value with two readers and gives the rest to a new one, which is
     // looked at in turn.
@@ -71,7 +111,7 @@ fn insert(graph: &mut Graph, registry: &Registry) -> Result<(), OpError> {
     while let Some(value) = values.pop() {
         let readers = graph.uses(value);
         if channels(graph, value).is_some() && readers.len() > 2 {
-            values.push(behind(graph, registry, value, &readers[1..], false)?);
+            values.extend(behind(graph, registry, budget, value, &readers[1..], false)?);
         }
     }
     Ok(())
@@ -132,12 +172,16 @@ fn first_block(graph: &Graph) -> Option<ValueId> {
 fn behind(
     graph: &mut Graph,
     registry: &Registry,
+    budget: &mut Budget,
     value: ValueId,
     readers: &[Use],
     rename: bool,
-) -> Result<ValueId, OpError> {
-    let Some(n) = channels(graph, value) else { return Ok(value) };
+) -> Result<Option<ValueId>, OpError> {
+    let Some(n) = channels(graph, value) else { return Ok(None) };
     let name = graph.value(value).name.clone();
+    if !budget.take(n, &name) {
+        return Ok(None);
+    }
     let loc = graph.node(value.node).loc.clone();
     let mut identity = vec![0.0f32; n * n];
     identity.iter_mut().step_by(n + 1).for_each(|diagonal| *diagonal = 1.0);
@@ -164,5 +208,21 @@ fn behind(
         graph.set_node_name(value.node, made_by);
         graph.set_node_name(conv.node, node_name);
     }
-    Ok(conv)
+    Ok(Some(conv))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_weights_have_a_budget() {
+        let mut budget = Budget { left: 10, without: Vec::new() };
+        let names: Vec<Arc<str>> = (0..8).map(|at| format!("v{at}").into()).collect();
+        assert!(budget.take(3, &names[0]) && budget.warning().is_none());
+        assert!(names[1..].iter().all(|name| !budget.take(2, name)));
+        assert!(budget.take(1, &names[0]));
+        let message = budget.warning().unwrap().message;
+        assert!(message.ends_with("%v1, %v2, %v3, %v4, %v5 and 2 more stay without"), "{message}");
+    }
 }

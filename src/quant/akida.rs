@@ -221,7 +221,7 @@ impl Selection {
                     .iter()
                     .flatten()
                     .find(|value| graph.constant(**value).is_none() && !self.quantized.contains(value));
-                let reason =
+                let reason = non_finite(graph, node).unwrap_or_else(|| {
                     match (refused.get(&id), registry.find(op).map(|entry| entry.operator.quantize())) {
                         (Some(reason), _) => reason.clone(),
                         (None, Some(Quantize::No(reason))) => reason.to_owned(),
@@ -229,12 +229,26 @@ impl Selection {
                             Some(value) => format!("its operand %{} is float", graph.value(*value).name),
                             None => "quantization was to end before it".to_owned(),
                         },
-                    };
+                    }
+                });
                 let (node_name, loc) = (node.name.to_string(), node.loc.clone());
                 StayNote { node: node_name, op: op.to_owned(), reason, loc }
             })
             .collect()
     }
+}
+
+/// The first element of a constant operand that is no number or infinite: the cause of whatever else
+/// kept the node from becoming a layer.
+fn non_finite(graph: &Graph, node: &Node) -> Option<String> {
+    node.operands.iter().flatten().find_map(|&value| {
+        let elements = graph.constant(value)?.elements::<f32>()?;
+        let at = elements.iter().position(|element| !element.is_finite())?;
+        let name = &graph.value(value).name;
+        let sizes = graph.constant(value)?.sizes();
+        let channel = at / sizes.iter().skip(1).product::<usize>().max(1);
+        Some(format!("its constant %{name} holds {} in channel {channel}", elements[at]))
+    })
 }
 
 /// Why parameters could not be computed.

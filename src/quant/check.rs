@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::{Graph, NodeId};
 use crate::ops::{Bound, Lowered, Registry, lower_node};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Grid, Tensor};
 
 /// A device layer and the bounds of the integers inside it.
 #[derive(Clone, Debug)]
@@ -26,7 +26,10 @@ pub fn check_layers(graph: &Graph, registry: &Registry) -> (Vec<LayerBounds>, Di
     for id in graph.order() {
         let node = graph.node(id);
         let layer = node.op().and_then(|op| registry.find(op)).is_some_and(|entry| entry.schema.layer);
-        if !layer {
+        let float =
+            |value| graph.ty(value).grid == Grid::F32 || graph.ty(value).grid == Grid::Plain(DType::F64);
+        // A layer in float form has no integers that could overflow.
+        if !layer || node.operand(0).is_some_and(float) {
             continue;
         }
         match lower_node(graph, registry, id, &node.name) {

@@ -27,6 +27,8 @@ pub enum QuantError {
         found_dtype: DType,
         found: Vec<usize>,
     },
+    #[error("{file} is an array of {found:?}: its samples have no elements")]
+    EmptySamples { file: String, found: Vec<usize> },
     #[error("a random input of shape {sizes:?} is too large")]
     RandomSize { sizes: Vec<usize> },
     #[error("on these samples no value of the network is finite throughout")]
@@ -73,11 +75,15 @@ impl Report for QuantError {
             QuantError::UnknownUntil { .. } => "Q0613",
             QuantError::NoFiniteValue => "Q0614",
             QuantError::RandomSize { .. } => "Q0615",
+            QuantError::EmptySamples { .. } => "Q0616",
         }
     }
 
     fn hints(&self) -> Vec<String> {
         match self {
+            QuantError::SampleType { file, .. } if file.contains(".npz/") => {
+                vec!["every array of an .npz is taken as samples: leave labels out of it".to_owned()]
+            }
             QuantError::SampleType { dtype, found_dtype, .. } if dtype != found_dtype => {
                 vec![format!("save them as {dtype} (in NumPy: x.astype(...))")]
             }

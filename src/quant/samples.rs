@@ -1,8 +1,10 @@
 //! Where calibration samples come from: files, read in slices, or a seeded generator.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -30,10 +32,16 @@ pub struct SampleFiles {
     count: usize,
 }
 
-struct ArrayAt {
-    path: PathBuf,
-    /// Index of the array in its archive.
-    entry: Option<usize>,
+type Archive = ZipArchive<BufReader<File>>;
+
+enum ArrayAt {
+    File(PathBuf),
+    /// By its index in an archive, whose directory is read once.
+    Member {
+        path: PathBuf,
+        archive: Rc<RefCell<Archive>>,
+        entry: usize,
+    },
 }
 
 impl SampleFiles {
@@ -42,49 +50,43 @@ impl SampleFiles {
     pub fn open(paths: &[PathBuf], input: &str, dtype: DType, shape: &Shape) -> Result<Self, QuantError> {
         let mut arrays = Vec::new();
         for path in paths {
-            let archive = path.extension().is_some_and(|extension| extension == "npz");
-            if archive {
-                let zip = open_zip(path)?;
-                if zip.is_empty() {
-                    return Err(QuantError::EmptyArchive { file: path.display().to_string() });
-                }
-                arrays.extend((0..zip.len()).map(|entry| ArrayAt { path: path.clone(), entry: Some(entry) }));
-            } else {
-                arrays.push(ArrayAt { path: path.clone(), entry: None });
-            }
+            arrays.extend(ArrayAt::all(path)?);
         }
         let mut count = 0;
         // Symbols in the input's shape stand for one size in all files.
         let mut rows_of: Option<Vec<usize>> = None;
         for array in &arrays {
-            let (file, reader) = array.open()?;
-            let sizes = reader.sizes();
+            let (file, header) = array.header()?;
+            let sizes = &header.sizes[..];
             let rows_fit = match (shape.split_first(), sizes.split_first()) {
                 (Some((_, expected)), Some((_, found))) => Shape::new(expected.iter().cloned()).admits(found),
                 _ => false,
             };
             let first = rows_of.get_or_insert_with(|| sizes.to_vec());
-            if reader.dtype() != dtype || !rows_fit || first[1..] != sizes[1..] {
+            if header.dtype != dtype || !rows_fit || first[1..] != sizes[1..] {
                 return Err(QuantError::SampleType {
                     file,
                     input: input.to_owned(),
                     dtype,
                     expected: shape.clone(),
-                    found_dtype: reader.dtype(),
+                    found_dtype: header.dtype,
                     found: sizes.to_vec(),
                 });
             }
-            count += reader.left();
+            if sizes[1..].contains(&0) {
+                return Err(QuantError::EmptySamples { file, found: sizes.to_vec() });
+            }
+            // Rows of at least one byte each, as many as there can be bytes in a file.
+            count = sizes[0].saturating_add(count);
         }
         arrays.reverse();
         Ok(Self { pending: arrays, open: None, count })
     }
 
     /// Sizes of one sample of a file, without the first axis: what fixes an unknown input shape.
-    pub fn row_sizes(path: &std::path::Path) -> Result<Vec<usize>, QuantError> {
-        let archive = path.extension().is_some_and(|extension| extension == "npz");
-        let (_, reader) = ArrayAt { path: path.to_owned(), entry: archive.then_some(0) }.open()?;
-        Ok(reader.sizes().iter().skip(1).copied().collect())
+    pub fn row_sizes(path: &Path) -> Result<Vec<usize>, QuantError> {
+        let Some(first) = ArrayAt::all(path)?.into_iter().next() else { return Err(QuantError::NoSamples) };
+        Ok(first.header()?.1.sizes.into_iter().skip(1).collect())
     }
 }
 
@@ -116,27 +118,63 @@ impl Samples for SampleFiles {
     }
 }
 
+/// What a file says of its array.
+struct Header {
+    dtype: DType,
+    sizes: Vec<usize>,
+}
+
+impl Header {
+    fn of<R: Read>(file: &str, reader: R) -> Result<Self, QuantError> {
+        let reader =
+            NpyReader::open(reader).map_err(|error| QuantError::Npy { file: file.to_owned(), error })?;
+        Ok(Self { dtype: reader.dtype(), sizes: reader.sizes().to_vec() })
+    }
+}
+
 impl ArrayAt {
+    /// The arrays of a file: one, or those of an archive.
+    fn all(path: &Path) -> Result<Vec<Self>, QuantError> {
+        if path.extension().is_none_or(|extension| extension != "npz") {
+            return Ok(vec![Self::File(path.to_owned())]);
+        }
+        let archive = open_zip(path)?;
+        let count = archive.len();
+        if count == 0 {
+            return Err(QuantError::EmptyArchive { file: path.display().to_string() });
+        }
+        let archive = Rc::new(RefCell::new(archive));
+        let member = |entry| Self::Member { path: path.to_owned(), archive: archive.clone(), entry };
+        Ok((0..count).map(member).collect())
+    }
+
+    /// Reads no more than the header. With the name of the array for errors.
+    fn header(&self) -> Result<(String, Header), QuantError> {
+        match self {
+            Self::File(path) => {
+                let file = path.display().to_string();
+                let header = Header::of(&file, open_file(path)?)?;
+                Ok((file, header))
+            }
+            Self::Member { path, archive, entry } => {
+                with_member(path, archive, *entry, |name, member| Header::of(name, member))
+            }
+        }
+    }
+
     fn open(&self) -> Result<(String, NpyReader<Box<dyn Read>>), QuantError> {
-        let mut file = self.path.display().to_string();
-        let reader: Box<dyn Read> = match self.entry {
-            None => Box::new(open_file(&self.path)?),
-            Some(entry) => {
-                let mut zip = open_zip(&self.path)?;
-                let fail = |error: zip::result::ZipError| QuantError::Zip {
-                    file: file.clone(),
-                    error: error.to_string(),
-                };
-                let mut member = zip.by_index(entry).map_err(fail)?;
-                let name = member.name().to_owned();
+        let (file, reader): (String, Box<dyn Read>) = match self {
+            Self::File(path) => (path.display().to_string(), Box::new(open_file(path)?)),
+            Self::Member { path, archive, entry } => {
                 // The archive and its member borrow from each other, so an array of an archive is
                 // unpacked whole; memory grows as data arrives, not on the word of a header.
-                let mut bytes = Vec::new();
-                member
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| QuantError::Npy { file: file.clone(), error: NpyError::Io(error) })?;
-                file = format!("{file}/{name}");
-                Box::new(std::io::Cursor::new(bytes))
+                let (file, bytes) = with_member(path, archive, *entry, |name, member| {
+                    let mut bytes = Vec::new();
+                    let read = member.read_to_end(&mut bytes);
+                    let fail = |error| QuantError::Npy { file: name.to_owned(), error: NpyError::Io(error) };
+                    read.map(|_| bytes).map_err(fail)
+                })?;
+                (file, Box::new(std::io::Cursor::new(bytes)))
             }
         };
         let reader =
@@ -145,13 +183,39 @@ impl ArrayAt {
     }
 }
 
-fn open_file(path: &std::path::Path) -> Result<BufReader<File>, QuantError> {
+/// Calls `read` with the name of a member for errors, and its unpacked bytes.
+fn with_member<T>(
+    path: &Path,
+    archive: &RefCell<Archive>,
+    entry: usize,
+    read: impl FnOnce(&str, &mut dyn Read) -> Result<T, QuantError>,
+) -> Result<(String, T), QuantError> {
+    let file = path.display().to_string();
+    let mut archive = archive.borrow_mut();
+    let mut member = match archive.by_index(entry) {
+        Ok(member) => member,
+        Err(error) => return Err(QuantError::Zip { file, error: error.to_string() }),
+    };
+    let name = format!("{file}/{}", member.name());
+    let result = read(&name, &mut member)?;
+    Ok((name, result))
+}
+
+fn open_file(path: &Path) -> Result<BufReader<File>, QuantError> {
     let fail = |error| QuantError::Npy { file: path.display().to_string(), error: NpyError::Io(error) };
     Ok(BufReader::new(File::open(path).map_err(fail)?))
 }
 
-fn open_zip(path: &std::path::Path) -> Result<ZipArchive<BufReader<File>>, QuantError> {
-    ZipArchive::new(open_file(path)?)
+fn open_zip(path: &Path) -> Result<Archive, QuantError> {
+    /// How an archive begins that has no member before its directory.
+    const EMPTY: [u8; 4] = *b"PK\x05\x06";
+
+    let mut file = open_file(path)?;
+    let fail = |error| QuantError::Npy { file: path.display().to_string(), error: NpyError::Io(error) };
+    if file.fill_buf().map_err(fail)?.starts_with(&EMPTY) {
+        return Err(QuantError::EmptyArchive { file: path.display().to_string() });
+    }
+    ZipArchive::new(file)
         .map_err(|error| QuantError::Zip { file: path.display().to_string(), error: error.to_string() })
 }
 
@@ -221,5 +285,71 @@ impl Samples for RandomSamples {
             }
         }
         Ok(Tensor::from_le_bytes(self.dtype, &sizes, &bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::diag::Report;
+    use crate::tensor::npy::write_npy;
+
+    fn npz(dir: &Path, members: &[(&str, Vec<u8>)]) -> PathBuf {
+        let path = dir.join("samples.npz");
+        let mut zip = zip::ZipWriter::new(File::create(&path).unwrap());
+        for (name, bytes) in members {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+        path
+    }
+
+    fn npy<T: crate::tensor::Element>(sizes: &[usize], elements: Vec<T>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_npy(&Tensor::new(sizes, elements).unwrap(), &mut bytes).unwrap();
+        bytes
+    }
+
+    fn open(path: &Path) -> Result<SampleFiles, QuantError> {
+        SampleFiles::open(&[path.to_owned()], "x", DType::F32, &Shape::fixed(&[1, 2]))
+    }
+
+    #[test]
+    fn arrays_of_an_archive_follow_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let member = |at: usize| npy(&[1, 2], vec![at as f32, 0.5]);
+        let names: Vec<String> = (0..300).map(|at| format!("a{at}.npy")).collect();
+        let members: Vec<(&str, Vec<u8>)> =
+            names.iter().enumerate().map(|(at, name)| (name.as_str(), member(at))).collect();
+        let path = npz(dir.path(), &members);
+        let mut samples = open(&path).unwrap();
+        assert_eq!(samples.count(), 300);
+        assert_eq!(SampleFiles::row_sizes(&path).unwrap(), [2]);
+        let all = samples.take(1000).unwrap().unwrap();
+        assert_eq!(all.sizes(), [300, 2]);
+        assert_eq!(all.elements::<f32>().unwrap()[598..], [299.0, 0.5]);
+    }
+
+    #[test]
+    fn archives_without_samples_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = npz(dir.path(), &[]);
+        assert_eq!(open(&empty).err().unwrap().code(), "Q0603");
+        let labels = vec![("x.npy", npy(&[1, 2], vec![0.5f32, 1.0])), ("y.npy", npy(&[1], vec![3i64]))];
+        let error = open(&npz(dir.path(), &labels)).err().unwrap();
+        assert!(error.hints()[0].contains("labels"), "{error}");
+    }
+
+    #[test]
+    fn samples_have_elements() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.npy");
+        std::fs::write(&path, npy::<f32>(&[1000, 0], Vec::new())).unwrap();
+        let shape = Shape::new([crate::tensor::Dim::Fixed(1), crate::tensor::Dim::Symbol("n".into())]);
+        let error = SampleFiles::open(std::slice::from_ref(&path), "x", DType::F32, &shape).err().unwrap();
+        assert_eq!(error.code(), "Q0616");
     }
 }

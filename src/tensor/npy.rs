@@ -163,7 +163,7 @@ struct Header {
 
 impl Header {
     fn parse(text: &str) -> Result<Self, NpyError> {
-        const SHAPE: NpyError = NpyError::Format("its header has no `shape`");
+        const SHAPE: NpyError = NpyError::Format("its `shape` is not a tuple of sizes");
         let descr = quoted(after(text, "descr")?)?;
         let order = after(text, "fortran_order")?;
         let shape = after(text, "shape")?.strip_prefix('(').ok_or(SHAPE)?;
@@ -172,8 +172,13 @@ impl Header {
             .split(',')
             .map(str::trim)
             .filter(|size| !size.is_empty())
-            .map(|size| size.trim_end_matches('L').parse().map_err(|_| NpyError::Huge))
+            .map(size)
             .collect::<Result<Vec<usize>, _>>()?;
+        let fortran = match order {
+            order if order.starts_with("True") => true,
+            order if order.starts_with("False") => false,
+            _ => return Err(NpyError::Format("its `fortran_order` is neither True nor False")),
+        };
         let (order_char, code) = descr.split_at_checked(1).unwrap_or(("", ""));
         let dtype = match code {
             "b1" => DType::Bool,
@@ -194,15 +199,27 @@ impl Header {
             ">" => true,
             _ => return Err(NpyError::Descr(descr.to_owned())),
         };
-        Ok(Self { dtype, big_endian, fortran: order.starts_with("True"), sizes })
+        Ok(Self { dtype, big_endian, fortran, sizes })
     }
 }
 
-/// The text that follows `'key':` in the header.
+/// An entry of `shape`; Python 2 wrote an L behind long integers.
+fn size(text: &str) -> Result<usize, NpyError> {
+    let digits = text.strip_suffix('L').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NpyError::Format("its `shape` is not a tuple of sizes"));
+    }
+    digits.parse().map_err(|_| NpyError::Huge)
+}
+
+/// The text that follows `'key':` in the header, where the key stands once.
 fn after<'a>(header: &'a str, key: &str) -> Result<&'a str, NpyError> {
-    ['\'', '"']
-        .into_iter()
-        .find_map(|quote| header.split_once(&format!("{quote}{key}{quote}")))
+    let keys = ['\'', '"'].map(|quote| format!("{quote}{key}{quote}"));
+    if keys.iter().map(|key| header.matches(key.as_str()).count()).sum::<usize>() > 1 {
+        return Err(NpyError::Format("its header says `descr`, `fortran_order` or `shape` twice"));
+    }
+    keys.iter()
+        .find_map(|key| header.split_once(key.as_str()))
         .and_then(|(_, rest)| rest.trim_start().strip_prefix(':'))
         .map(str::trim_start)
         .ok_or(NpyError::Format("its header lacks `descr`, `fortran_order` or `shape`"))
@@ -285,6 +302,26 @@ mod tests {
             bytes.extend(header.bytes());
             assert!(NpyReader::open(&bytes[..]).and_then(NpyReader::read_all).is_err(), "{shape}");
         }
+    }
+
+    #[test]
+    fn headers_mean_one_thing() {
+        let says = |order: &str, shape: &str| {
+            let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+            let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+            bytes.extend((header.len() as u16).to_le_bytes());
+            bytes.extend(header.bytes());
+            NpyReader::open(&bytes[..]).map(|_| ()).unwrap_err().to_string()
+        };
+        for shape in ["(-1,)", "(2.0,)", "('a',)", "(+1,)", "2"] {
+            assert_eq!(
+                says("False", shape),
+                "not a .npy file: its `shape` is not a tuple of sizes",
+                "{shape}"
+            );
+        }
+        assert!(says("Maybe", "(2,)").contains("neither True nor False"));
+        assert!(says("True, 'fortran_order': False", "(2,)").contains("twice"));
     }
 
     proptest! {

@@ -118,6 +118,17 @@ fn a_window_of_padding_is_defined() {
 }
 
 #[test]
+fn windows_may_be_far_larger_than_the_input() {
+    // Two outputs an axis: all of the input but its last row and column, and all of it.
+    let kernel = 1 << 40;
+    let pool = Pool2d { kernel: [kernel; 2], pads: [kernel - 3, kernel - 3, 0, 0], ..pool([4, 4], 1, 1) };
+    let pool = Pool2d { kernel: [kernel; 2], ..pool };
+    let input: Vec<f32> = (0..16u8).map(f32::from).collect();
+    assert_eq!(max_pool(&pool, &input), Ok(vec![10.0, 11.0, 14.0, 15.0]));
+    assert_eq!(avg_pool(&pool, false, &input), Ok(vec![5.0, 5.5, 7.0, 7.5]));
+}
+
+#[test]
 fn global_reductions() {
     assert_eq!(global_sum(2, 2, &[1i32, 2, -3, i32::MIN]), Ok(vec![3, i32::MAX - 2]));
     assert_eq!(global_average(2, 2, &[1.0f32, 2.0, -3.0, 5.0]), Ok(vec![1.5, 1.0]));

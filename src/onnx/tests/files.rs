@@ -166,6 +166,19 @@ fn external_data_stays_below_the_model_and_inside_its_file() {
     ] {
         assert_eq!(read(entries).unwrap_err().code(), "Q0408", "{entries:?}");
     }
+    #[cfg(unix)]
+    {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("w"), [0u8; 8]).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("w"), dir.path().join("away")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("w"), dir.path().join("here")).unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&[("location", "here")]).is_ok());
+        let problem = |location| read(&[("location", location)]).unwrap_err().to_string();
+        assert!(problem("away").contains("leads out of"), "{}", problem("away"));
+        assert!(problem("pipe").contains("is not a file"), "{}", problem("pipe"));
+    }
     let mut huge = external(&[("location", "w")]);
     huge.dims = vec![1 << 50];
     let external = ExternalData { dir: dir.path().to_owned() };

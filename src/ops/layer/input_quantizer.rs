@@ -47,8 +47,15 @@ pub fn input_parameters(range: &Range, dtype: DType, feeds_add: bool) -> Result<
         }
         other => return Err(invalid(format!("{other} input"))),
     };
-    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
-        return Err(invalid("a range that is not finite".to_owned()));
+    if let Some(at) = scales.iter().position(|scale| !scale.is_finite() || *scale <= 0.0) {
+        let (lowest, highest) = (range.lowest.get(at).copied(), range.highest.get(at).copied());
+        let (lowest, highest) = (lowest.unwrap_or_default(), highest.unwrap_or_default());
+        let why = if lowest.is_finite() && highest.is_finite() {
+            "too small or too large for f32"
+        } else {
+            "not finite"
+        };
+        return Err(invalid(format!("the range [{lowest}, {highest}], which is {why},")));
     }
     let handed = |&scale: &f32| match nearest_power_of_two(scale.into()) {
         Some(power) if feeds_add => power,

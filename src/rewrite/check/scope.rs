@@ -1,5 +1,6 @@
 //! The variables of one rule.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::expr::Kind;
@@ -49,6 +50,8 @@ pub struct Variable {
 #[derive(Default)]
 pub struct Scope {
     variables: Vec<Variable>,
+    /// The first variable of each name.
+    by_name: BTreeMap<Arc<str>, Slot>,
     /// What `result` stands for.
     result: Option<Slot>,
     /// Part of the left side could not be read, so names may be missing through no fault of theirs.
@@ -58,8 +61,10 @@ pub struct Scope {
 impl Scope {
     /// A new variable.
     pub fn bind(&mut self, name: Arc<str>, meaning: Meaning, span: Span, step: usize) -> Slot {
+        let slot = self.variables.len();
+        self.by_name.entry(name.clone()).or_insert(slot);
         self.variables.push(Variable { name, meaning, span, step, read: false });
-        self.variables.len() - 1
+        slot
     }
 
     /// A variable that nothing can name.
@@ -77,7 +82,7 @@ impl Scope {
         if name == "result" {
             return self.result;
         }
-        self.variables.iter().position(|variable| &*variable.name == name)
+        self.by_name.get(name).copied()
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Variable> {

@@ -207,6 +207,8 @@ fn the_input_grid() {
     assert_eq!(input.scale, tensor(&[1], [(1.0f64 / 63.5) as f32]));
     assert_eq!(input.zero, tensor(&[1], [0i8]));
 
+    let tiny = input_parameters(&range(&[0.0], &[1e-45]), DType::U8, false).unwrap_err();
+    assert!(tiny.to_string().contains("which is too small"), "{tiny}");
     let dead = input_parameters(&range(&[0.0], &[0.0]), DType::I8, false).unwrap();
     assert_eq!(&dead.grid.factors[..], &[f64::from(127.0f32 / 1e-7)]);
     for (lowest, highest) in [(0.0, 0.0), (1.0, -1.0), (-5.0, -1.0)] {
