@@ -120,7 +120,7 @@ fn a_window_of_padding_is_defined() {
 #[test]
 fn windows_may_be_far_larger_than_the_input() {
     // Two outputs an axis: all of the input but its last row and column, and all of it.
-    let kernel = 1 << 40;
+    let kernel = 1 << 29;
     let pool = Pool2d { kernel: [kernel; 2], pads: [kernel - 3, kernel - 3, 0, 0], ..pool([4, 4], 1, 1) };
     let pool = Pool2d { kernel: [kernel; 2], ..pool };
     let input: Vec<f32> = (0..16u8).map(f32::from).collect();
