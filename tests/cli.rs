@@ -271,6 +271,284 @@ fn formatting_keeps_comments_and_settles_at_once() {
     }
 }
 
+/// What a command says that is refused as wrong usage; it leaves all files as they are.
+fn unwanted(run: &Run, args: &[&str]) -> String {
+    let before: Vec<_> = run.files().into_iter().map(|name| (fs::read(run.path(&name)).ok(), name)).collect();
+    let output = run.qirc(args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    let after: Vec<_> = run.files().into_iter().map(|name| (fs::read(run.path(&name)).ok(), name)).collect();
+    assert!(before == after, "{args:?} changed a file");
+    text
+}
+
+const SMALL: &str = "qir 1\n\ngraph @g(%x: f32[N, 1, 2, 2]) -> (%y: f32[N, 1, 2, 2]) {\n  %y = relu %x : f32[N, 1, 2, 2]\n  return %y\n}\n";
+
+#[test]
+fn outputs_never_replace_what_was_read_nor_each_other() {
+    let run = Run::new();
+    run.ok(&["import", &digits("digits_cnn.onnx"), "-o", "d.qir"]);
+    fs::copy(digits("digits_cnn.onnx"), run.path("m.onnx")).unwrap();
+    fs::copy(digits("x_calib.npy"), run.path("x.npy")).unwrap();
+    for name in ["m.onnx", "new.safetensors", "new"] {
+        unwanted(&run, &["import", "m.onnx", "-o", name]);
+    }
+    unwanted(&run, &["import", "d.qir", "-o", "d.qir"]);
+    unwanted(&run, &["import", "d.qir", "-o", "./d.qir"]);
+    unwanted(&run, &["opt", "d.qir", "-p", "dynamic-batch", "-o", "d.v2"]);
+    unwanted(&run, &["opt", "d.qir", "-p", "dynamic-batch", "-o", "d.safetensors"]);
+    unwanted(&run, &["calibrate", "m.onnx", "--samples", "x.npy", "-o", "x.npy"]);
+    let compile = ["compile", "d.qir", "--samples", "x.npy", "-o"];
+    unwanted(&run, &[&compile[..], &["d.onnx", "--emit", "onnx,qir"]].concat());
+    unwanted(&run, &[&compile[..], &["new.qir", "--emit", "qir"]].concat());
+    unwanted(&run, &["compile", "m.onnx", "--samples", "x.npy", "-o", "m.onnx"]);
+    run.ok(&["calibrate", "m.onnx", "--samples", "x.npy", "-o", "a.ranges.json"]);
+    unwanted(&run, &["compile", "m.onnx", "--ranges", "a.ranges.json", "-o", "a.onnx", "--emit", "ranges"]);
+    // An output of that name would replace the input that it is made from.
+    fs::write(run.path("small.qir"), SMALL).unwrap();
+    fs::copy(run.path("x.npy"), run.path("y.npy")).unwrap();
+    let text = unwanted(&run, &["run", "small.qir", "--input", "x=y.npy", "--output-dir", "."]);
+    assert!(text.contains("y.npy"), "{text}");
+    unwanted(&run, &["run", "small.qir", "--input", "x=y.npy", "--output-dir", "new/.."]);
+    // What is replaced need not be called alike.
+    fs::write(run.path("use.qrules"), "use \"sub/mine.qrules\"\n").unwrap();
+    fs::create_dir(run.path("sub")).unwrap();
+    fs::write(run.path("sub/mine.qrules"), "ruleset mine {\n  contract real\n  driver greedy\n}\n").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        symlink("m.onnx", run.path("link.onnx")).unwrap();
+        symlink("both.onnx", run.path("both.qir")).unwrap();
+        symlink("sub/mine.qrules", run.path("rules.qir")).unwrap();
+        unwanted(&run, &["compile", "m.onnx", "--samples", "x.npy", "-o", "link.onnx"]);
+        unwanted(&run, &["opt", "m.onnx", "-p", "dynamic-batch", "--rules", "use.qrules", "-o", "rules.qir"]);
+        let text = unwanted(
+            &run,
+            &["compile", "m.onnx", "--samples", "x.npy", "-o", "both.onnx", "--emit", "qir,onnx"],
+        );
+        assert!(text.contains("one file"), "{text}");
+    }
+}
+
+#[test]
+fn a_text_can_be_changed_in_place() {
+    let run = Run::new();
+    run.ok(&["import", &digits("digits_cnn.onnx"), "-o", "d.qir"]);
+    let pipeline = "dynamic-batch, rules{files=\"cleanup fold_batchnorm\"}";
+    run.ok(&["opt", "d.qir", "-p", pipeline, "-o", "e.qir"]);
+    run.ok(&["opt", "d.qir", "-p", pipeline, "-o", "d.qir"]);
+    assert_eq!(run.bytes("d.safetensors"), run.bytes("e.safetensors"));
+    run.ok(&["check", "d.qir"]);
+}
+
+#[test]
+fn outputs_of_a_command_appear_together_or_not_at_all() {
+    let run = Run::new();
+    let model = digits("digits_cnn.onnx");
+    for (dir, emit) in [("a.report.txt", "onnx,qir,report"), ("a.qir", "onnx,ranges,qir")] {
+        fs::create_dir(run.path(dir)).unwrap();
+        let args = ["compile", &*model, "--samples", &digits("x_calib.npy"), "-o", "a.onnx", "--emit", emit];
+        run.refused(&args, "Q0810");
+        assert_eq!(run.files(), [dir]);
+        fs::remove_dir(run.path(dir)).unwrap();
+    }
+    fs::create_dir(run.path("d.safetensors")).unwrap();
+    run.refused(&["import", &model, "-o", "d.qir"], "Q0810");
+    run.refused(&["import", &model, "-o", "missing/d.qir"], "Q0810");
+    assert_eq!(run.files(), ["d.safetensors"]);
+}
+
+#[test]
+fn a_run_that_fails_leaves_no_values() {
+    let run = Run::new();
+    let input = format!("input={}", digits("x_test.npy"));
+    let text = "qir 1\n\ngraph @g(%input: f32[N, 1, 8, 8]) -> (%z: f32[N, 1, 4, 4]) {\n  %y = relu %input : f32[N, 1, 8, 8]\n  %z = max_pool2d %y {kernel_shape = [2, 2], strides = [2, 2]} : f32[N, 1, 4, 4]\n  return %z\n}\n";
+    fs::write(run.path("g.qir"), text).unwrap();
+    let args = ["run", "g.qir", "--input", &input, "--all-values", "--output-dir", "a/b"];
+    fs::create_dir_all(run.path("a/b/z.npy")).unwrap();
+    run.refused(&args, "Q0810");
+    assert_eq!(fs::read_dir(run.path("a/b")).unwrap().count(), 1);
+    fs::remove_dir(run.path("a/b/z.npy")).unwrap();
+    run.ok(&args);
+    assert_eq!(fs::read_dir(run.path("a/b")).unwrap().count(), 4);
+    let missing = ["run", "g.qir", "--all-values", "--output-dir", "new/dir"];
+    run.refused(&missing, "Q0801");
+    assert_eq!(run.files(), ["a", "g.qir"]);
+}
+
+#[cfg(target_os = "linux")]
+mod streams {
+    use std::io::pipe;
+    use std::process::Stdio;
+
+    use super::*;
+
+    fn full() -> Stdio {
+        fs::File::options().write(true).open("/dev/full").unwrap().into()
+    }
+
+    fn broken() -> Stdio {
+        pipe().unwrap().1.into()
+    }
+
+    fn command(run: &Run, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qirc"));
+        command.args(args).current_dir(run.dir.path());
+        command
+    }
+
+    #[test]
+    fn lost_output_is_a_fault_unless_the_reader_has_left() {
+        let run = Run::new();
+        let (model, samples) = (digits("digits_cnn.onnx"), digits("x_calib.npy"));
+        for args in [
+            &["opt", &model, "-p", "dynamic-batch"][..],
+            &["opt", &model, "-p", "dynamic-batch", "--print-after", "all", "-o", "o.qir"],
+            &["check", &model],
+            &["compile", &model, "--samples", &samples, "-o", "q.onnx"],
+            &["run", &model, "--input", &format!("input={samples}"), "--output-dir", "out"],
+            &["--help"],
+            &["--version"],
+        ] {
+            let output = command(&run, args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.code() == Some(1) && text.contains("[Q0810]"), "{args:?}: {text}");
+            assert!(run.files().is_empty(), "{args:?} left {:?}", run.files());
+            let output = command(&run, args).stdout(broken()).stderr(Stdio::piped()).output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{args:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            for name in run.files() {
+                let path = run.path(&name);
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_closed_stderr_changes_no_exit_code() {
+        let run = Run::new();
+        let model = root().join("examples/edges/edges.qir").display().to_string();
+        for (args, code) in [
+            (&["check", "missing.qir"][..], 1),
+            (&["compile", &model, "--num-samples", "2", "-o", "q.onnx"], 0),
+            (&["run", "m.onnx"], 2),
+            (&["calibrate", "m.onnx", "-o", "m.onnx"], 2),
+        ] {
+            for stderr in [full(), broken()] {
+                let output = command(&run, args).stderr(stderr).output().unwrap();
+                assert_eq!(output.status.code(), Some(code), "{args:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_printed_text_is_complete() {
+    let run = Run::new();
+    let model = digits("digits_cnn.onnx");
+    let text = run.ok(&["opt", &model, "-p", "dynamic-batch"]);
+    fs::write(run.path("printed.qir"), text).unwrap();
+    run.ok(&["opt", "printed.qir", "-p", "dynamic-batch", "-o", "o.qir"]);
+    run.ok(&["opt", &model, "-p", "dynamic-batch", "-o", "same.qir"]);
+    assert_eq!(run.bytes("o.safetensors"), run.bytes("same.safetensors"));
+    let shown = run.ok(&["opt", &model, "-p", "dynamic-batch", "--print-after", "all", "-o", "o.qir"]);
+    assert!(shown.contains("unwritten.safetensors is not written"), "{shown}");
+}
+
+#[test]
+fn threads_are_limited() {
+    let run = Run::new();
+    for threads in ["0", "1025", "20000", "99999999999999999999", "-1", "many"] {
+        unwanted(&run, &["opt", "m.qir", "-p", "dynamic-batch", "--threads", threads]);
+    }
+}
+
+#[test]
+fn formatting_goes_on_behind_a_file_with_faults() {
+    let run = Run::new();
+    let ugly = SMALL.replace("  %y", "%y");
+    fs::write(run.path("ugly.qir"), &ugly).unwrap();
+    fs::write(run.path("bad.qir"), "qir 1 graph").unwrap();
+    let text = run.refused(&["fmt", "--check", "missing.qir", "bad.qir", "x.txt", "ugly.qir"], "Q0810");
+    for code in ["Q0102", "Q0811", "Q0812"] {
+        assert!(text.contains(code), "{code}: {text}");
+    }
+    run.refused(&["fmt", "missing.qir", "ugly.qir"], "Q0810");
+    assert_eq!(run.bytes("ugly.qir"), SMALL.as_bytes());
+}
+
+#[cfg(unix)]
+#[test]
+fn formatting_keeps_modes_and_links() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let run = Run::new();
+    let ugly = SMALL.replace("  %y", "%y");
+    fs::create_dir(run.path("sub")).unwrap();
+    fs::write(run.path("sub/ugly.qir"), &ugly).unwrap();
+    fs::set_permissions(run.path("sub/ugly.qir"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("sub/ugly.qir", run.path("link.qir")).unwrap();
+    run.ok(&["fmt", "link.qir"]);
+    assert_eq!(run.bytes("sub/ugly.qir"), SMALL.as_bytes());
+    assert_eq!(fs::metadata(run.path("sub/ugly.qir")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(run.path("link.qir").is_symlink());
+    run.ok(&["opt", &digits("digits_cnn.onnx"), "-p", "dynamic-batch", "-o", "link.qir"]);
+    assert!(run.path("link.qir").is_symlink());
+    run.ok(&["check", "link.qir"]);
+}
+
+#[test]
+fn faults_of_writing_name_no_file_but_the_users() {
+    let run = Run::new();
+    let text = run.refused(&["import", &digits("digits_cnn.onnx"), "-o", "missing/d.qir"], "Q0810");
+    assert!(text.contains("missing/d.qir") && !text.contains(".tmp"), "{text}");
+}
+
+#[test]
+fn rule_files_use_what_lies_beside_them() {
+    let run = Run::new();
+    fs::create_dir_all(run.path("sub/below")).unwrap();
+    fs::write(run.path("sub/a.qrules"), "use \"below/b.qrules\"\n").unwrap();
+    fs::write(run.path("sub/below/b.qrules"), "ruleset b {\n  contract real\n  driver greedy\n}\n").unwrap();
+    fs::write(run.path("small.qir"), SMALL).unwrap();
+    run.ok(&["opt", "small.qir", "-p", "dynamic-batch", "--rules", "sub/a.qrules"]);
+    for path in ["/etc/passwd", "../small.qir", "../.."] {
+        fs::write(run.path("sub/a.qrules"), format!("use \"{path}\"\n")).unwrap();
+        let text =
+            run.refused(&["opt", "small.qir", "-p", "dynamic-batch", "--rules", "sub/a.qrules"], "Q0513");
+        assert!(text.contains("leads away") && !text.contains("root:"), "{text}");
+    }
+}
+
+#[test]
+fn names_of_a_model_do_not_reach_the_terminal_raw() {
+    let run = Run::new();
+    let name = "\\u{1b}[2J\\nfake";
+    let text = SMALL.replace("%y", &format!("%\"{name}\""));
+    fs::write(run.path("n.qir"), &text).unwrap();
+    fs::write(run.path("bad.qir"), text.replace("relu", "relo")).unwrap();
+    fs::write(run.path("raw.qir"), SMALL.replace("relu", "\u{1b}[2J")).unwrap();
+    fs::copy(digits("x_calib.npy"), run.path("x.npy")).unwrap();
+    for args in [
+        &["check", "bad.qir"][..],
+        &["check", "raw.qir"],
+        &["compile", "n.qir", "--num-samples", "2", "-o", "q.onnx"],
+        &["run", "n.qir", "--input", "x=x.npy", "--output-dir", "o"],
+        &["opt", "n.qir", "-p", "dynamic-batch"],
+        &["opt", "n.qir", "-p", "\u{1b}[2J"],
+    ] {
+        let output = run.qirc(args);
+        for text in [output.stdout, output.stderr] {
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{args:?}: {text:?}");
+            assert!(!text.contains("\nfake"), "{args:?}: {text:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

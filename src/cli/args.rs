@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::tensor::DType;
@@ -123,7 +124,7 @@ pub struct PrepareArgs {
     /// A named pipeline, or passes separated by commas.
     #[arg(long, value_name = "NAME|TEXT", default_value = "akida")]
     pub pipeline: String,
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -132,7 +133,7 @@ pub struct CompileArgs {
     #[command(flatten)]
     pub prepare: PrepareArgs,
     /// The quantized model; other emissions are written beside it [default: MODEL.q.onnx in this folder].
-    #[arg(short, long, value_name = "OUT.onnx")]
+    #[arg(short, long, value_name = "OUT.onnx", value_parser = called("onnx"))]
     pub output: Option<PathBuf>,
     /// Ranges of the values, instead of samples.
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["samples", "num_samples", "seed"])]
@@ -149,7 +150,7 @@ pub struct CompileArgs {
 pub struct ImportArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    #[arg(short, long, value_name = "MODEL.qir")]
+    #[arg(short, long, value_name = "MODEL.qir", value_parser = called("qir"))]
     pub output: PathBuf,
 }
 
@@ -176,7 +177,7 @@ pub struct RunArgs {
     pub all_values: bool,
     #[arg(long, value_enum, default_value = "exact")]
     pub arithmetic: ArithmeticArg,
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -184,7 +185,7 @@ pub struct RunArgs {
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub prepare: PrepareArgs,
-    #[arg(short, long, value_name = "ranges.json")]
+    #[arg(short, long, value_name = "ranges.json", value_parser = called("json"))]
     pub output: PathBuf,
 }
 
@@ -205,9 +206,9 @@ pub struct OptArgs {
     #[arg(long)]
     pub timing: bool,
     /// The result; without it, the text is printed.
-    #[arg(short, long, value_name = "OUT.qir")]
+    #[arg(short, long, value_name = "OUT.qir", value_parser = called("qir"))]
     pub output: Option<PathBuf>,
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -234,6 +235,25 @@ pub struct TestArgs {
     /// Write what is printed now into the files as what they expect.
     #[arg(long)]
     pub bless: bool,
+}
+
+/// More threads than this help on no machine, and systems fail to start them.
+const MOST_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MOST_THREADS);
+    threads.ok_or_else(|| format!("expected 1 to {MOST_THREADS}"))
+}
+
+/// A path of an output, with the extension of what will be in it.
+fn called(extension: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(move |path| {
+        if path.extension().is_some_and(|found| found == extension) {
+            Ok(path)
+        } else {
+            Err(format!("the file that is written is called .{extension}"))
+        }
+    })
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {

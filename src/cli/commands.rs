@@ -1,7 +1,7 @@
 //! One function a command.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,13 +10,16 @@ use super::args::{
     ArithmeticArg, CalibrateArgs, CheckArgs, CompileArgs, Emit, FmtArgs, ImportArgs, OptArgs, PrepareArgs,
     RunArgs, TestArgs,
 };
-use super::files::{ValueFiles, read_model, read_rules, read_tensor, read_text, write, write_qir};
+use super::files::{
+    InPlace, Outputs, onnx_paths, qir_paths, read_model, read_rules, read_tensor, read_text, replace,
+};
 use super::golden;
-use super::session::{End, Session};
-use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
+use super::session::{End, Session, say};
+use super::values::ValueFiles;
+use crate::diag::{Diagnostic, Diagnostics, WithPlaces, printable};
 use crate::interp::Plan;
-use crate::ir::Graph;
-use crate::onnx::{self, InputShapes};
+use crate::ir::{Graph, ValueId};
+use crate::onnx::InputShapes;
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step};
 use crate::quant::{
@@ -26,11 +29,6 @@ use crate::quant::{
 use crate::syntax::{qir, rules};
 use crate::tensor::Tensor;
 
-/// Prints to stdout; a reader that has left is no error.
-fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
 pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -38,10 +36,6 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
             PathBuf::from(args.prepare.model.model.file_name().unwrap_or_default()).with_extension("q.onnx")
         }
     };
-    if args.emit.contains(&Emit::Onnx) && output.extension().is_none_or(|extension| extension != "onnx") {
-        let message = "is not called .onnx; --emit qir writes the text of OUT.onnx to OUT.qir";
-        return Err(End::Usage(format!("the output {} {message}", output.display())));
-    }
     let source = match &args.ranges {
         None => samples(&args.prepare),
         Some(path) => {
@@ -50,33 +44,54 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
             Source::Ranges { ranges: read_ranges(&text, &file)?, file }
         }
     };
+    let emits = |emit: &Emit| args.emit.contains(emit);
+    let (text, ranges, report) = (
+        output.with_extension("qir"),
+        output.with_extension("ranges.json"),
+        output.with_extension("report.txt"),
+    );
+    let mut paths = Vec::new();
+    if emits(&Emit::Onnx) {
+        paths.extend(onnx_paths(&output));
+    }
+    if emits(&Emit::Qir) {
+        paths.extend(qir_paths(&text));
+    }
+    paths.extend(emits(&Emit::Ranges).then(|| ranges.clone()));
+    paths.extend(emits(&Emit::Report).then(|| report.clone()));
+
     let mut steps = Vec::new();
-    let outcome = prepare(session, &args.prepare, source, None, &mut |step, _| steps.push(step.clone()))?;
-    let graph = &outcome.graph;
-    let report = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
-    for emit in &args.emit {
-        match emit {
-            Emit::Onnx => onnx::export(&output, graph, &session.registry)?,
-            Emit::Qir => write_qir(session, graph, &output.with_extension("qir"), "")?,
-            Emit::Ranges => {
-                write(&output.with_extension("ranges.json"), write_ranges(&outcome.ranges).as_bytes())?;
-            }
-            Emit::Report => write(&output.with_extension("report.txt"), report.as_bytes())?,
-        }
+    let after = &mut |step: &Step, _: &Graph| steps.push(step.clone());
+    let (outcome, mut outputs) = prepare(session, &args.prepare, source, &paths, None, after)?;
+    let summary = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
+    if emits(&Emit::Onnx) {
+        outputs.onnx(session, &outcome.graph, &output)?;
     }
-    say(report.trim_end());
+    if emits(&Emit::Qir) {
+        outputs.qir(session, &outcome.graph, &text, "")?;
+    }
+    if emits(&Emit::Ranges) {
+        outputs.write(&ranges, write_ranges(&outcome.ranges).as_bytes())?;
+    }
+    if emits(&Emit::Report) {
+        outputs.write(&report, summary.as_bytes())?;
+    }
+    say(summary.trim_end())?;
     if args.timing {
-        say(timing(&steps));
+        say(timing(&steps))?;
     }
-    Ok(())
+    Ok(outputs.finish()?)
 }
 
 pub fn calibrate(session: &mut Session, args: &CalibrateArgs) -> Result<(), End> {
     let source = samples(&args.prepare);
-    let outcome = prepare(session, &args.prepare, source, Some("calibrate"), &mut |_, _| {})?;
-    write(&args.output, write_ranges(&ranges_of(&outcome.graph)).as_bytes())?;
-    say(format!("{} values have a range", ranges_of(&outcome.graph).len()));
-    Ok(())
+    let paths = [args.output.clone()];
+    let (outcome, mut outputs) =
+        prepare(session, &args.prepare, source, &paths, Some("calibrate"), &mut |_, _| {})?;
+    let ranges = ranges_of(&outcome.graph);
+    outputs.write(&args.output, write_ranges(&ranges).as_bytes())?;
+    say(format!("{} values have a range", ranges.len()))?;
+    Ok(outputs.finish()?)
 }
 
 fn samples(args: &PrepareArgs) -> Source {
@@ -87,14 +102,16 @@ fn samples(args: &PrepareArgs) -> Source {
     }
 }
 
-/// Runs the pipeline of compile up to and including pass `until`.
+/// Declares the outputs at `paths`, and runs the pipeline of compile up to and including pass `until`.
 fn prepare(
     session: &mut Session,
     args: &PrepareArgs,
     source: Source,
+    paths: &[PathBuf],
     until: Option<&str>,
     after: &mut dyn FnMut(&Step, &Graph),
-) -> Result<Outcome, End> {
+) -> Result<(Outcome, Outputs), End> {
+    args.samples.iter().for_each(|file| session.reads(file));
     let row = match &source {
         Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
         Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
@@ -102,6 +119,7 @@ fn prepare(
     let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
     let graph = read_model(session, &args.model, InputShapes { row, ..InputShapes::default() })?;
     let user_rules = read_rules(session, &args.rules)?;
+    let outputs = Outputs::declare(session, paths, InPlace::Never)?;
     let calls = pipeline(session, &args.pipeline)?;
     let bar = progress_bar();
     let compile = Compile {
@@ -128,7 +146,7 @@ fn prepare(
     bar.finish_and_clear();
     let outcome = result.map_err(|failure| bug(session, failure, &args.model.model))?;
     session.report(&outcome.warnings);
-    Ok(outcome)
+    Ok((outcome, outputs))
 }
 
 fn progress_bar() -> ProgressBar {
@@ -151,10 +169,15 @@ fn bug(session: &Session, failure: Failure, model: &Path) -> End {
         Failure::Bug { mut found, before, pass } => {
             let path = PathBuf::from(model.file_name().unwrap_or_default()).with_extension("reproducer.qir");
             let comment = format!("// run: qirc opt {} -p '{pass}'\n", path.display());
-            let written = write_qir(session, &before, &path, &comment);
+            let written =
+                Outputs::declare(session, &qir_paths(&path), InPlace::Never).and_then(|mut outputs| {
+                    outputs.qir(session, &before, &path, &comment)?;
+                    Ok(outputs.finish()?)
+                });
             match written {
                 Ok(()) => found.push(Diagnostic::error("Q0706", format!("{} reproduces it", path.display()))),
-                Err(errors) => found.extend(errors),
+                Err(End::Input(errors) | End::Bug(errors)) => found.extend(errors),
+                Err(End::Usage(why)) => found.push(Diagnostic::error("Q0706", why)),
             }
             End::Bug(found)
         }
@@ -163,13 +186,15 @@ fn bug(session: &Session, failure: Failure, model: &Path) -> End {
 
 pub fn import(session: &mut Session, args: &ImportArgs) -> Result<(), End> {
     let graph = read_model(session, &args.model, InputShapes::default())?;
-    Ok(write_qir(session, &graph, &args.output, "")?)
+    let mut outputs = Outputs::declare(session, &qir_paths(&args.output), InPlace::Never)?;
+    outputs.qir(session, &graph, &args.output, "")?;
+    Ok(outputs.finish()?)
 }
 
 pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     let mut feeds = BTreeMap::new();
     for (name, path) in &args.input {
-        if feeds.insert(name.clone(), read_tensor(path)?).is_some() {
+        if feeds.insert(name.clone(), read_tensor(session, path)?).is_some() {
             return Err(End::Usage(format!("input `{name}` is given twice")));
         }
     }
@@ -181,20 +206,24 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
         ArithmeticArg::F32 => Arithmetic::F32,
     };
     let plan = Plan::new(&graph, &session.registry, arithmetic).map_err(Diagnostics::from)?;
-    let mut files = ValueFiles::new(&args.output_dir);
+    let inner: Vec<ValueId> = graph.values().filter(|&id| args.all_values && !graph.is_output(id)).collect();
+    let names = inner.iter().map(|&id| &*graph.value(id).name);
+    let names = names.chain(graph.outputs().iter().map(|output| &*output.name));
+    let positions: BTreeMap<ValueId, usize> = inner.iter().copied().zip(0..).collect();
+    let mut files = ValueFiles::new(session, &args.output_dir, names)?;
     let mut failed: Result<(), Diagnostics> = Ok(());
     let outputs = plan.run(&feeds, &mut |id, tensor| {
-        if args.all_values && failed.is_ok() && !graph.is_output(id) {
-            let value = graph.value(id);
-            failed = files.add(&value.name, &value.ty, tensor);
+        if let Some(&position) = positions.get(&id).filter(|_| failed.is_ok()) {
+            failed = files.add(position, graph.ty(id), tensor);
         }
     });
     let outputs = outputs.map_err(Diagnostics::from)?;
     failed?;
-    for (output, tensor) in graph.outputs().iter().zip(&outputs) {
-        files.add(&output.name, graph.ty(output.value), tensor)?;
-        say(format!("{}: {}{:?}", output.name, tensor.dtype(), tensor.sizes()));
+    for (position, (output, tensor)) in (inner.len()..).zip(graph.outputs().iter().zip(&outputs)) {
+        files.add(position, graph.ty(output.value), tensor)?;
+        say(format!("{}: {}{:?}", printable(&output.name), tensor.dtype(), tensor.sizes()))?;
     }
+    files.index()?;
     Ok(files.finish()?)
 }
 
@@ -210,7 +239,16 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
         let names = names.join(", ");
         return Err(End::Usage(format!("--print-after takes all, change or a pass of {names}, not {pass}")));
     }
+    let mut outputs = match &args.output {
+        Some(output) => {
+            let in_place =
+                if is_in_place(&args.model.model, output) { InPlace::Model } else { InPlace::Never };
+            Some((output, Outputs::declare(session, &qir_paths(output), in_place)?))
+        }
+        None => None,
+    };
     let mut steps = Vec::new();
+    let mut said = Ok(());
     let registry = &session.registry;
     let mut after = |step: &Step, graph: &Graph| {
         let name = step.pass.split('{').next().unwrap_or_default();
@@ -220,27 +258,39 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
             Some(pass) => pass == name,
             None => false,
         };
-        if shown {
-            say(format!(
-                "// after {}\n{}",
-                step.pass,
-                qir::print(graph, registry, "weights.safetensors").qir
-            ));
+        if shown && said.is_ok() {
+            let printed = qir::print(graph, registry, UNWRITTEN);
+            let comment = if printed.tensors.is_empty() { "" } else { UNWRITTEN_COMMENT };
+            said = say(format!("// after {}\n{comment}{}", step.pass, printed.qir));
         }
         steps.push(step.clone());
     };
     let compile = Compile::with_rules(&user_rules, &mut session.sources);
     let outcome = pass::compile(graph, registry, &calls, compile, None, &mut after);
     let outcome = outcome.map_err(|failure| bug(session, failure, &args.model.model))?;
+    said?;
     session.report(&outcome.warnings);
-    match &args.output {
-        Some(output) => write_qir(session, &outcome.graph, output, "")?,
-        None => say(qir::print(&outcome.graph, &session.registry, "weights.safetensors").qir.trim_end()),
+    match &mut outputs {
+        Some((path, outputs)) => outputs.qir(session, &outcome.graph, path, "")?,
+        None => say(qir::print_whole(&outcome.graph, &session.registry).trim_end())?,
     }
     if args.timing {
-        say(timing(&steps));
+        say(timing(&steps))?;
     }
-    Ok(())
+    match outputs {
+        Some((_, outputs)) => Ok(outputs.finish()?),
+        None => Ok(()),
+    }
+}
+
+/// The data file of texts that are only to be looked at.
+const UNWRITTEN: &str = "unwritten.safetensors";
+const UNWRITTEN_COMMENT: &str = "// the data in unwritten.safetensors is not written\n";
+
+/// Whether the output is the model itself. A link is another thing: its data lies elsewhere.
+fn is_in_place(model: &Path, output: &Path) -> bool {
+    let same = fs::canonicalize(model).ok().is_some_and(|model| fs::canonicalize(output).ok() == Some(model));
+    same && !model.is_symlink() && !output.is_symlink()
 }
 
 fn timing(steps: &[Step]) -> String {
@@ -257,9 +307,9 @@ pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
     let graph = read_model(session, &args.model, InputShapes::default())?;
     let (layers, found) = check_layers(&graph, &session.registry);
     if layers.is_empty() {
-        say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()));
+        say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()))?;
     } else {
-        say(bounds_table(&layers).trim_end());
+        say(bounds_table(&layers).trim_end())?;
     }
     session.report(&found);
     if found.has_errors() { Err(End::Input(Diagnostics::default())) } else { Ok(()) }
@@ -268,31 +318,37 @@ pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
 pub fn fmt(session: &mut Session, args: &FmtArgs) -> Result<(), End> {
     let mut found = Diagnostics::default();
     for path in &args.files {
-        let (text, id) = read_text(session, path)?;
-        let formatted = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("qir") => qir::format(&text, id),
-            Some("qrules") => rules::format(&text, id),
-            _ => {
-                Err(Diagnostic::error("Q0811", format!("{} is neither .qir nor .qrules", path.display()))
-                    .into())
-            }
-        };
-        match formatted {
-            Err(errors) => found.extend(errors),
-            Ok(formatted) if formatted == text => {}
-            Ok(_) if args.check => {
-                found.push(Diagnostic::error("Q0812", format!("{} is not laid out", path.display())));
-            }
-            Ok(formatted) => write(path, formatted.as_bytes())?,
+        if let Err(errors) = fmt_file(session, path, args.check) {
+            found.extend(errors);
         }
     }
     if found.has_errors() { Err(found.into()) } else { Ok(()) }
+}
+
+fn fmt_file(session: &mut Session, path: &Path, check: bool) -> Result<(), Diagnostics> {
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("qir") => qir::format,
+        Some("qrules") => rules::format,
+        _ => {
+            let message = format!("{} is neither .qir nor .qrules", path.display());
+            return Err(Diagnostic::error("Q0811", message).into());
+        }
+    };
+    let (text, id) = read_text(session, path)?;
+    let formatted = format(&text, id)?;
+    if formatted == text {
+        Ok(())
+    } else if check {
+        Err(Diagnostic::error("Q0812", format!("{} is not laid out", path.display())).into())
+    } else {
+        replace(path, formatted.as_bytes())
+    }
 }
 
 pub fn test(args: &TestArgs) -> Result<(), End> {
     let summary = golden::test(&args.paths, args.bless, &mut |fault| say(fault))?;
     let golden::Summary { passed, failed, blessed } = summary;
     let written = if blessed > 0 { format!(", {blessed} blessed") } else { String::new() };
-    say(format!("{passed} passed, {failed} failed{written}"));
+    say(format!("{passed} passed, {failed} failed{written}"))?;
     if failed == 0 { Ok(()) } else { Err(End::Input(Diagnostics::default())) }
 }

@@ -1,11 +1,9 @@
 //! Models, tensors and texts as files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-
-use serde_json::{Value as Json, json};
 
 use super::args::ModelArgs;
 use super::session::{End, Session};
@@ -15,7 +13,7 @@ use crate::onnx::{self, InputShapes};
 use crate::rewrite::{self, Ruleset};
 use crate::syntax::qir;
 use crate::tensor::npy::{NpyReader, write_npy};
-use crate::tensor::{AffineGrid, Direction, Grid, Tensor, TensorType, WholeFile};
+use crate::tensor::{Tensor, WholeFile, destination};
 use crate::verify::verify;
 
 /// A file that cannot be read or written.
@@ -23,12 +21,100 @@ pub fn io_fault(path: &Path, error: impl std::fmt::Display) -> Diagnostics {
     Diagnostic::error("Q0810", format!("{}: {error}", path.display())).into()
 }
 
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
+/// Replaces one file, whole.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
     WholeFile::write(path, bytes).map_err(|error| io_fault(path, error))
+}
+
+/// Whether a command may replace what it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InPlace {
+    Never,
+    /// The outputs are the model itself with its data, which is all in memory by now.
+    Model,
+}
+
+/// The files that a command writes. All are declared when the input is read and before the work
+/// begins; all appear together at the end, or none.
+pub struct Outputs {
+    ready: Vec<WholeFile>,
+}
+
+impl Outputs {
+    /// # Errors
+    /// A path where no file can be. Wrong usage: two of the paths are one file, or one is a file that
+    /// the command reads.
+    pub fn declare(session: &Session, paths: &[PathBuf], in_place: InPlace) -> Result<Self, End> {
+        let mut declared: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+        for path in paths {
+            let file = destination(path).map_err(|error| io_fault(path, error))?;
+            if session.has_read(&file) && in_place == InPlace::Never {
+                let message = "would be replaced by an output; write to another name";
+                return Err(End::Usage(format!("{}, which is read, {message}", path.display())));
+            }
+            if let Some(other) = declared.insert(file, path) {
+                let (path, other) = (path.display(), other.display());
+                return Err(End::Usage(format!("the outputs {other} and {path} are one file")));
+            }
+        }
+        Ok(Self { ready: Vec::with_capacity(paths.len()) })
+    }
+
+    pub fn write(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
+        let file = WholeFile::new(path, |file| file.write_all(bytes));
+        self.ready.push(file.map_err(|error| io_fault(path, error))?);
+        Ok(())
+    }
+
+    pub fn tensor(&mut self, path: &Path, tensor: &Tensor) -> Result<(), Diagnostics> {
+        let file = WholeFile::new(path, |file| write_npy(tensor, file));
+        self.ready.push(file.map_err(|error| io_fault(path, error))?);
+        Ok(())
+    }
+
+    /// An ONNX model; see [`onnx_paths`].
+    pub fn onnx(&mut self, session: &Session, graph: &Graph, path: &Path) -> Result<(), Diagnostics> {
+        self.ready.extend(onnx::prepare(path, graph, &session.registry)?);
+        Ok(())
+    }
+
+    /// A graph as text, with its larger constants beside it; see [`qir_paths`]. `comment` comes before
+    /// the text.
+    pub fn qir(
+        &mut self,
+        session: &Session,
+        graph: &Graph,
+        path: &Path,
+        comment: &str,
+    ) -> Result<(), Diagnostics> {
+        let [_, data_path] = qir_paths(path);
+        let data_name = data_path.file_name().unwrap_or_default().to_string_lossy();
+        let printed = qir::print(graph, &session.registry, &data_name);
+        if let Some(data) = printed.safetensors().map_err(|error| io_fault(&data_path, error))? {
+            self.write(&data_path, &data)?;
+        }
+        self.write(path, format!("{comment}{}", printed.qir).as_bytes())
+    }
+
+    /// Gives all files their names.
+    pub fn finish(self) -> Result<(), Diagnostics> {
+        WholeFile::persist(self.ready).map_err(|(path, error)| io_fault(&path, error))
+    }
+}
+
+/// The files of a graph as text.
+pub fn qir_paths(path: &Path) -> [PathBuf; 2] {
+    [path.to_owned(), path.with_extension("safetensors")]
+}
+
+/// The files of a graph as ONNX.
+pub fn onnx_paths(path: &Path) -> [PathBuf; 2] {
+    [path.to_owned(), onnx::data_path(path)]
 }
 
 /// Reads a text and registers it, so that findings can show it.
 pub fn read_text(session: &mut Session, path: &Path) -> Result<(String, SourceId), Diagnostics> {
+    session.reads(path);
     let text = fs::read_to_string(path).map_err(|error| io_fault(path, error))?;
     let id = session.sources.add(path.display().to_string(), text.clone());
     let id = id.ok_or_else(|| io_fault(path, "texts of 4 GiB and more are not supported"))?;
@@ -45,12 +131,23 @@ pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShap
     shapes.named.extend(args.input_shape.iter().cloned());
     let path = &*args.model;
     let graph = match extension(path) {
-        "onnx" => onnx::import(path, &session.registry, &shapes)?,
+        "onnx" => {
+            session.reads(path);
+            let (graph, data_files) = onnx::import_with_files(path, &session.registry, &shapes)?;
+            data_files.iter().for_each(|file| session.reads(file));
+            graph
+        }
         "qir" => {
             let (text, id) = read_text(session, path)?;
             let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-            let mut load = |file: &str| Ok(fs::read(dir.join(file))?.into());
-            return Ok(qir::parse_with(&text, id, &session.registry, &mut load, &verify)?);
+            let mut data_files = Vec::new();
+            let mut load = |file: &str| {
+                data_files.push(dir.join(file));
+                Ok(fs::read(dir.join(file))?.into())
+            };
+            let graph = qir::parse_with(&text, id, &session.registry, &mut load, &verify)?;
+            data_files.iter().for_each(|file| session.reads(file));
+            return Ok(graph);
         }
         _ => {
             let found = Diagnostic::error("Q0811", format!("{} is neither .onnx nor .qir", path.display()));
@@ -61,96 +158,27 @@ pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShap
     Ok(graph)
 }
 
-/// Writes a graph as text, with its larger constants in a `.safetensors` beside it. `comment` comes
-/// before the text.
-pub fn write_qir(session: &Session, graph: &Graph, path: &Path, comment: &str) -> Result<(), Diagnostics> {
-    let data_path = path.with_extension("safetensors");
-    let data_name = data_path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let printed = qir::print(graph, &session.registry, &data_name);
-    if let Some(data) = printed.safetensors().map_err(|error| io_fault(&data_path, error))? {
-        write(&data_path, &data)?;
-    }
-    write(path, format!("{comment}{}", printed.qir).as_bytes())
-}
-
 /// Reads rule files, with the files that they use.
 pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Vec<Ruleset>, Diagnostics> {
     let mut rulesets = Vec::new();
     for path in paths {
         let text = fs::read_to_string(path).map_err(|error| io_fault(path, error))?;
-        let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-        let mut read = |file: &Path| fs::read_to_string(dir.join(file)).map_err(|error| error.to_string());
+        let mut files = vec![path.clone()];
+        let mut read = |file: &Path| {
+            files.push(file.to_owned());
+            fs::read_to_string(file).map_err(|error| error.to_string())
+        };
         let name = path.display().to_string();
         let loaded = rewrite::load(&mut session.sources, &session.registry, &name, &text, &mut read)?;
+        files.iter().for_each(|file| session.reads(file));
         session.report(&loaded.warnings);
         rulesets.extend(loaded.sets);
     }
     Ok(rulesets)
 }
 
-pub fn read_tensor(path: &Path) -> Result<Tensor, Diagnostics> {
+pub fn read_tensor(session: &mut Session, path: &Path) -> Result<Tensor, Diagnostics> {
+    session.reads(path);
     let file = File::open(path).map_err(|error| io_fault(path, error))?;
     NpyReader::open(BufReader::new(file)).and_then(NpyReader::read_all).map_err(|error| io_fault(path, error))
-}
-
-/// Writes tensors as `.npy` files named by their values, and `values.json`.
-pub struct ValueFiles {
-    dir: PathBuf,
-    names: BTreeSet<String>,
-    index: BTreeMap<String, Json>,
-}
-
-impl ValueFiles {
-    /// The directory is made when there is something to write into it.
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), names: BTreeSet::new(), index: BTreeMap::new() }
-    }
-
-    fn make_dir(&self) -> Result<(), Diagnostics> {
-        fs::create_dir_all(&self.dir).map_err(|error| io_fault(&self.dir, error))
-    }
-
-    pub fn add(&mut self, value: &str, ty: &TensorType, tensor: &Tensor) -> Result<(), Diagnostics> {
-        let clean: String = value
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
-            .collect();
-        if self.names.is_empty() {
-            self.make_dir()?;
-        }
-        // Two values may come out alike.
-        let free = |name: &String| !self.names.contains(name);
-        let name = std::iter::once(clean.clone())
-            .chain((1u32..).map(|i| format!("{clean}_{i}")))
-            .find(free)
-            .unwrap_or(clean);
-        let file = format!("{name}.npy");
-        self.names.insert(name);
-        let path = self.dir.join(&file);
-        let pending = WholeFile::new(&path, |writer| write_npy(tensor, writer));
-        pending.and_then(WholeFile::persist).map_err(|error| io_fault(&path, error))?;
-        let entry = json!({ "file": file, "grid": grid_json(&ty.grid), "shape": tensor.sizes() });
-        self.index.insert(value.to_owned(), entry);
-        Ok(())
-    }
-
-    pub fn finish(self) -> Result<(), Diagnostics> {
-        self.make_dir()?;
-        // A map of strings to plain JSON always has a text.
-        let text = serde_json::to_string_pretty(&self.index).unwrap_or_default() + "\n";
-        write(&self.dir.join("values.json"), text.as_bytes())
-    }
-}
-
-fn grid_json(grid: &Grid) -> Json {
-    match grid {
-        Grid::Plain(dtype) => json!({ "storage": dtype.name() }),
-        Grid::Affine(AffineGrid { storage, direction, factors, zeros, axis }) => {
-            let factor = match direction {
-                Direction::RealPerInteger => "scale",
-                Direction::IntegerPerReal => "inv_scale",
-            };
-            json!({ "storage": storage.name(), factor: &**factors, "zero": &**zeros, "axis": axis })
-        }
-    }
 }

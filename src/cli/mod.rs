@@ -7,36 +7,38 @@ mod commands;
 mod files;
 mod golden;
 mod session;
+mod values;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::diag::{Diagnostic, Diagnostics, printable};
 use args::{Cli, Command};
-use session::{End, Session};
+use files::io_fault;
+use session::{End, Session, complain};
 
 /// Runs the program on the arguments of the process.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("qirc has a bug, please report it with the command line: {panic}");
-        std::process::exit(3);
+        complain(&format!("qirc has a bug, please report it with the command line: {panic}\n"));
     }));
-    // Wrong usage ends here, with exit code 2.
-    let cli = Cli::parse();
-    if let Some(threads) = cli.command.threads() {
-        // Fails only if the pool exists already, and nothing has used it yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
-    }
+    // Files that were begun are removed on the way out.
+    std::panic::catch_unwind(run).unwrap_or(ExitCode::from(3))
+}
+
+fn run() -> ExitCode {
     let mut session = Session::new();
-    let end = match cli.command {
-        Command::Compile(args) => commands::compile(&mut session, &args),
-        Command::Import(args) => commands::import(&mut session, &args),
-        Command::Run(args) => commands::run(&mut session, &args),
-        Command::Calibrate(args) => commands::calibrate(&mut session, &args),
-        Command::Opt(args) => commands::opt(&mut session, &args),
-        Command::Check(args) => commands::check(&mut session, &args),
-        Command::Fmt(args) => commands::fmt(&mut session, &args),
-        Command::Test(args) => commands::test(&args),
+    let end = match Cli::try_parse() {
+        Ok(cli) => start_threads(cli.command.threads()).and_then(|()| command(&mut session, cli.command)),
+        // Wrong usage, or a wish for help or the version.
+        Err(usage) => match usage.print() {
+            Err(error) if !usage.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(io_fault("standard output".as_ref(), error).into())
+            }
+            _ => return ExitCode::from(if usage.use_stderr() { 2 } else { 0 }),
+        },
     };
     match end {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,12 +47,34 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
         Err(End::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            complain(&format!("error: {}\n\nFor more information, try '--help'.\n", printable(&message)));
             ExitCode::from(2)
         }
         Err(End::Bug(found)) => {
             session.report(&found);
             ExitCode::from(3)
         }
+    }
+}
+
+fn start_threads(threads: Option<NonZeroUsize>) -> Result<(), End> {
+    // 0 stands for as many as there are processors.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, NonZeroUsize::get));
+    pool.build_global().map_err(|error| {
+        let message = format!("threads cannot be started: {error}");
+        Diagnostics::from(Diagnostic::error("Q0814", message).note("fewer may do: --threads N")).into()
+    })
+}
+
+fn command(session: &mut Session, command: Command) -> Result<(), End> {
+    match command {
+        Command::Compile(args) => commands::compile(session, &args),
+        Command::Import(args) => commands::import(session, &args),
+        Command::Run(args) => commands::run(session, &args),
+        Command::Calibrate(args) => commands::calibrate(session, &args),
+        Command::Opt(args) => commands::opt(session, &args),
+        Command::Check(args) => commands::check(session, &args),
+        Command::Fmt(args) => commands::fmt(session, &args),
+        Command::Test(args) => commands::test(&args),
     }
 }

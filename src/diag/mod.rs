@@ -4,12 +4,15 @@
 //! ([`Report`]: a stable code, a message, hints); [`WithPlaces`] adds *where*; [`Diagnostic`] is
 //! the flat form of both, and [`render`] the only function that turns one into text.
 
+mod excerpt;
 mod nearest;
 mod place;
+mod printable;
 mod render;
 
 pub use nearest::nearest;
 pub use place::{Loc, Place, SourceId, Sources, Span};
+pub use printable::printable;
 pub use render::render;
 
 use std::fmt;

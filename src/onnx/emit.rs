@@ -18,13 +18,33 @@ const ALIGNMENT: usize = 4096;
 /// Initializers below this size stay in the model when the others leave it.
 const SMALLEST_EXTERNAL: usize = 1024;
 
+/// The data file of the model at `path`, if it needs one.
+pub fn data_path(path: &Path) -> PathBuf {
+    let mut data_path = path.as_os_str().to_owned();
+    data_path.push(".data");
+    data_path.into()
+}
+
 /// Writes the model to `path`. One that is larger than protobuf allows gets its weights from
 /// `<file name>.data` beside it.
 pub(super) fn write(path: &Path, model: ModelProto) -> Result<(), OnnxError> {
-    write_below(path, model, LARGEST_MODEL)
+    persist(prepare(path, model)?)
 }
 
-pub(super) fn write_below(path: &Path, mut model: ModelProto, largest: usize) -> Result<(), OnnxError> {
+pub(super) fn persist(files: Vec<WholeFile>) -> Result<(), OnnxError> {
+    WholeFile::persist(files).map_err(|(path, error)| fault(&path, &error))
+}
+
+/// The files of the model, which have their names to get yet.
+pub(super) fn prepare(path: &Path, model: ModelProto) -> Result<Vec<WholeFile>, OnnxError> {
+    prepare_below(path, model, LARGEST_MODEL)
+}
+
+pub(super) fn prepare_below(
+    path: &Path,
+    mut model: ModelProto,
+    largest: usize,
+) -> Result<Vec<WholeFile>, OnnxError> {
     let data = if model.encoded_len() > largest { Some(move_weights(path, &mut model)?) } else { None };
     let encoded = model.encode_to_vec();
     if encoded.len() > largest {
@@ -34,17 +54,12 @@ pub(super) fn write_below(path: &Path, mut model: ModelProto, largest: usize) ->
     }
     let model = WholeFile::new(path, |file| file.write_all(&encoded)).map_err(|error| fault(path, &error))?;
     // The model comes last: it is what makes the data file meaningful.
-    if let Some(data) = data {
-        data.persist().map_err(|error| fault(path, &error))?;
-    }
-    model.persist().map_err(|error| fault(path, &error))
+    Ok(data.into_iter().chain([model]).collect())
 }
 
 /// Moves the raw data of large initializers to the data file and leaves references to it.
 fn move_weights(path: &Path, model: &mut ModelProto) -> Result<WholeFile, OnnxError> {
-    let mut data_path = path.as_os_str().to_owned();
-    data_path.push(".data");
-    let data_path = PathBuf::from(data_path);
+    let data_path = data_path(path);
     let location = data_path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     WholeFile::new(&data_path, |file| {
         let mut end = 0usize;

@@ -19,7 +19,7 @@ use crate::ops::{
     BRAINCHIP, Bound, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
     lower_node,
 };
-use crate::tensor::{Dim, Tensor, TensorType};
+use crate::tensor::{Dim, Tensor, TensorType, WholeFile};
 
 /// The IR version of emitted files (spec §1).
 const IR_VERSION: i64 = 11;
@@ -35,6 +35,15 @@ const BRAINCHIP_OPSET: i64 = 1;
 pub fn export(path: &Path, graph: &Graph, registry: &Registry) -> Result<(), Diagnostics> {
     let model = model(graph, registry)?;
     emit::write(path, model).map_err(|error| WithPlaces::new(error).into())
+}
+
+/// [`export`] up to the point where the files get their names.
+///
+/// # Errors
+/// Those of [`export`].
+pub fn prepare(path: &Path, graph: &Graph, registry: &Registry) -> Result<Vec<WholeFile>, Diagnostics> {
+    let model = model(graph, registry)?;
+    emit::prepare(path, model).map_err(|error| WithPlaces::new(error).into())
 }
 
 /// The bytes that [`export`] writes for a model below 2 GiB.

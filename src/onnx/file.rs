@@ -1,8 +1,10 @@
 //! A model file and the data files that it refers to.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use prost::Message;
 
 use super::OnnxError;
 use super::proto::{GraphProto, ModelProto, StringStringEntryProto};
+use crate::tensor::stays_below;
 
 /// A decoded model. Raw weights are slices of the file's bytes.
 #[derive(Clone, Debug)]
@@ -26,8 +29,8 @@ impl ModelFile {
         let bytes = std::fs::read(path)
             .map_err(|error| OnnxError::Read { path: shown.clone(), cause: error.to_string() })?;
         let name = path.file_name().map_or(shown, |name| name.to_string_lossy().into_owned());
-        let dir = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-        Self::decode(&name, bytes.into(), ExternalData { dir })
+        let external = ExternalData::below(path.parent().unwrap_or(Path::new("")));
+        Self::decode(&name, bytes.into(), external)
     }
 
     /// Decodes the bytes of a model called `name`.
@@ -49,10 +52,20 @@ impl ModelFile {
 #[derive(Clone, Debug)]
 pub struct ExternalData {
     /// Directory of the model file.
-    pub dir: PathBuf,
+    dir: PathBuf,
+    opened: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl ExternalData {
+    pub fn below(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), opened: RefCell::default() }
+    }
+
+    /// The files that were read until now.
+    pub fn opened(&self) -> BTreeSet<PathBuf> {
+        self.opened.borrow().clone()
+    }
+
     /// The bytes that the entries of a tensor's `external_data` name. The offset defaults to the
     /// start, the length to what the tensor needs (`wanted` bytes); both are checked against the
     /// file's size before anything is allocated.
@@ -71,8 +84,7 @@ impl ExternalData {
             text.parse().map(Some).map_err(|_| fault(format!("has the {key} `{text}`")))
         };
         let location = entry("location").ok_or_else(|| fault("has no location".into()))?;
-        let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        if location.is_empty() || !Path::new(location).components().all(inside) {
+        if !stays_below(location) {
             return Err(fault(format!("is at `{location}`, which is not below the model's directory")));
         }
         let offset = number("offset")?.unwrap_or(0);
@@ -95,7 +107,8 @@ impl ExternalData {
         if !metadata.is_file() {
             return Err(fault(format!("is at `{location}`, which is not a file")));
         }
-        let mut file = File::open(path).map_err(io)?;
+        let mut file = File::open(&path).map_err(io)?;
+        self.opened.borrow_mut().insert(path);
         if offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
             let size = metadata.len();
             return Err(fault(format!(

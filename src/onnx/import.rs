@@ -1,7 +1,7 @@
 //! A model file as a graph.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{NEWEST_IR, NEWEST_OPSET, OLDEST_OPSET};
@@ -22,8 +22,21 @@ use crate::tensor::{Dim, Shape, Tensor, TensorType};
 /// # Errors
 /// Every fault that can be found: one unsupported operator does not hide the next.
 pub fn import(path: &Path, registry: &Registry, shapes: &InputShapes) -> Result<Graph, Diagnostics> {
+    import_with_files(path, registry, shapes).map(|(graph, _)| graph)
+}
+
+/// [`import`] that also gives the files beside the model that weights were read from.
+///
+/// # Errors
+/// Those of [`import`].
+pub fn import_with_files(
+    path: &Path,
+    registry: &Registry,
+    shapes: &InputShapes,
+) -> Result<(Graph, BTreeSet<PathBuf>), Diagnostics> {
     let file = ModelFile::open(path).map_err(WithPlaces::new)?;
-    import_file(&file, registry, shapes)
+    let graph = import_file(&file, registry, shapes)?;
+    Ok((graph, file.external.opened()))
 }
 
 /// Sizes for what a file leaves open: types are inferred while it is read, so they must be known then.

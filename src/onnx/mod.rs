@@ -20,6 +20,7 @@ mod tests;
 mod ways;
 mod wiring;
 
+pub use emit::data_path;
 pub use error::OnnxError;
-pub use export::{encode, export};
-pub use import::{InputShapes, import};
+pub use export::{encode, export, prepare};
+pub use import::{InputShapes, import, import_with_files};

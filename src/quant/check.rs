@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, WithPlaces, printable};
 use crate::ir::{Graph, NodeId};
 use crate::ops::{Bound, Lowered, Registry, lower_node};
 use crate::tensor::{DType, Grid, Tensor};
@@ -67,7 +67,8 @@ fn multipliers(graph: &Graph, registry: &Registry, id: NodeId) -> Option<(u8, u8
 /// The layers as a table.
 pub fn bounds_table(layers: &[LayerBounds]) -> String {
     let mut out = String::new();
-    let name = layers.iter().map(|layer| layer.node.chars().count()).max().unwrap_or(0).max("layer".len());
+    let names: Vec<_> = layers.iter().map(|layer| printable(&layer.node)).collect();
+    let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("layer".len());
     let op = layers.iter().map(|layer| layer.op_type.len()).max().unwrap_or(0).max("op_type".len());
     // Writing to a String does not fail.
     let _ = writeln!(
@@ -75,15 +76,12 @@ pub fn bounds_table(layers: &[LayerBounds]) -> String {
         "{:name$}  {:op$}  {:>12}  {:>9}  multipliers",
         "layer", "op_type", "|acc| up to", "of int32"
     );
-    for layer in layers {
+    for (layer, node) in layers.iter().zip(&names) {
         let bound = layer.bound.accumulator.max(layer.bound.pooled);
         let share = bound as f64 / f64::from(i32::MAX) * 100.0;
         let multipliers = layer.multipliers.map_or("-".to_owned(), |(low, high)| format!("{low}..{high}"));
-        let _ = writeln!(
-            out,
-            "{:name$}  {:op$}  {bound:>12}  {share:>8.3}%  {multipliers}",
-            layer.node, layer.op_type
-        );
+        let _ =
+            writeln!(out, "{node:name$}  {:op$}  {bound:>12}  {share:>8.3}%  {multipliers}", layer.op_type);
     }
     out
 }

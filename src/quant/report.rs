@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::diag::{Loc, Place};
+use crate::diag::{Loc, Place, printable};
 
 /// What became of the network.
 #[derive(Clone, Debug, Default)]
@@ -33,21 +33,23 @@ impl fmt::Display for QuantizeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (layers, stays) = (self.layers.len(), self.stays.len());
         writeln!(f, "{layers} layers on the device, {stays} operators stay float")?;
-        let name = self.layers.iter().map(|layer| layer.node.chars().count()).max().unwrap_or(0);
+        let names: Vec<_> = self.layers.iter().map(|layer| printable(&layer.node)).collect();
+        let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let op = self.layers.iter().map(|layer| layer.op_type.len()).max().unwrap_or(0);
-        for layer in &self.layers {
-            let from: Vec<&str> = layer.loc.nodes().map(|(_, node)| node).collect();
+        for (layer, node) in self.layers.iter().zip(&names) {
+            let from: Vec<_> = layer.loc.nodes().map(|(_, node)| printable(node)).collect();
             let from = match layer.loc.places().next() {
                 Some(Place::Node { .. }) => format!("from {}", from.join(", ")),
                 _ => String::new(),
             };
-            writeln!(f, "{}", format!("  {:name$}  {:op$}  {from}", layer.node, layer.op_type).trim_end())?;
+            writeln!(f, "{}", format!("  {node:name$}  {:op$}  {from}", layer.op_type).trim_end())?;
         }
         if !self.stays.is_empty() {
             writeln!(f, "stay float:")?;
         }
         for stay in &self.stays {
-            writeln!(f, "  {} ({}): {}", stay.node, stay.op, stay.reason)?;
+            let (node, op, reason) = (printable(&stay.node), printable(&stay.op), printable(&stay.reason));
+            writeln!(f, "  {node} ({op}): {reason}")?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::rule::Ruleset;
 use crate::diag::{Diagnostics, Sources, Span, WithPlaces};
 use crate::ops::Registry;
 use crate::syntax::rules::{self, ast};
+use crate::tensor::stays_below;
 
 /// The rule files that come with the program, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -39,7 +40,8 @@ pub struct Loaded {
 }
 
 /// Reads and checks the rule file `name` with the given text. Files that it uses are read by
-/// `read`, which gets their path relative to where `name` is relative to.
+/// `read`, which gets their path relative to where `name` is relative to. They lie beside the file
+/// that uses them, or below its directory.
 ///
 /// # Errors
 /// Everything that is wrong in any of the files.
@@ -152,6 +154,7 @@ impl<'a> Loader<'a> {
             return;
         }
         let text = match depth {
+            _ if !stays_below(&name.text) => Err("the path leads away from this file".to_owned()),
             DEEPEST => Err(format!("files use each other more than {DEEPEST} deep")),
             _ => (self.read)(&path),
         };
@@ -165,17 +168,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The path without `.` and, as far as that can be seen, without `..`.
+/// The path without `.`: one way to write each file. (`..` stays: behind a link it is not what it
+/// seems to be.)
 fn plain(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    out
+    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 
 use rayon::prelude::*;
 
-use super::files::{io_fault, write};
+use super::files::{io_fault, replace};
 use crate::diag::{Diagnostic, Diagnostics};
 use expect::{Expectations, Observed};
 
@@ -33,7 +33,11 @@ pub struct Summary {
 /// # Errors
 /// A path that cannot be read, a golden file without commands that no other file names, or none
 /// at all.
-pub fn test(paths: &[PathBuf], bless: bool, tell: &mut dyn FnMut(String)) -> Result<Summary, Diagnostics> {
+pub fn test(
+    paths: &[PathBuf],
+    bless: bool,
+    tell: &mut dyn FnMut(String) -> Result<(), Diagnostics>,
+) -> Result<Summary, Diagnostics> {
     let mut files = Vec::new();
     for path in paths {
         collect(path, &mut files)?;
@@ -77,7 +81,7 @@ pub fn test(paths: &[PathBuf], bless: bool, tell: &mut dyn FnMut(String)) -> Res
             summary.passed += 1;
         } else {
             summary.failed += 1;
-            tell(format!("{}:\n{}", outcome.file.display(), outcome.faults.join("\n")));
+            tell(format!("{}:\n{}", outcome.file.display(), outcome.faults.join("\n")))?;
         }
     }
     Ok(summary)
@@ -138,7 +142,7 @@ fn run(file: &Path, text: &str, expected: &Expectations, bless: bool) -> Result<
         faults = read.faults(&observed, &name);
         blessed = new != text;
         if blessed {
-            write(file, new.as_bytes())?;
+            replace(file, new.as_bytes())?;
         }
     }
     Ok(Outcome { file: file.to_owned(), faults, blessed })

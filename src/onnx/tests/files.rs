@@ -1,6 +1,6 @@
 //! Files in, files out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ const FILES: [&[u8]; 3] = [
 ];
 
 fn nowhere() -> ExternalData {
-    ExternalData { dir: PathBuf::from("/nonexistent") }
+    ExternalData::below("/nonexistent".as_ref())
 }
 
 fn decode(bytes: impl Into<Bytes>) -> Result<ModelFile, OnnxError> {
@@ -145,9 +145,8 @@ fn external(entries: &[(&str, &str)]) -> TensorProto {
 fn external_data_stays_below_the_model_and_inside_its_file() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("w"), [0u8; 12]).unwrap();
-    let read = |entries: &[(&str, &str)]| {
-        tensor::decode("t", &external(entries), &ExternalData { dir: dir.path().to_owned() })
-    };
+    let read =
+        |entries: &[(&str, &str)]| tensor::decode("t", &external(entries), &ExternalData::below(dir.path()));
     assert!(read(&[("location", "w")]).is_ok());
     assert!(read(&[("location", "./w"), ("offset", "4"), ("length", "8")]).is_ok());
     let absolute = dir.path().join("w").display().to_string();
@@ -181,7 +180,7 @@ fn external_data_stays_below_the_model_and_inside_its_file() {
     }
     let mut huge = external(&[("location", "w")]);
     huge.dims = vec![1 << 50];
-    let external = ExternalData { dir: dir.path().to_owned() };
+    let external = ExternalData::below(dir.path());
     assert_eq!(tensor::decode("t", &huge, &external).unwrap_err().code(), "Q0408");
 }
 
@@ -207,7 +206,7 @@ fn large_models_round_trip_through_a_data_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("net.onnx");
     let model = weights(&[300, 1, 2000, 0]);
-    emit::write_below(&path, model.clone(), 1000).unwrap();
+    emit::persist(emit::prepare_below(&path, model.clone(), 1000).unwrap()).unwrap();
     assert_eq!(listing(dir.path()), ["net.onnx", "net.onnx.data"]);
     assert_eq!(std::fs::metadata(dir.path().join("net.onnx.data")).unwrap().len(), 4096 + 8000);
 
@@ -231,7 +230,8 @@ fn models_that_fit_are_one_file() {
 fn a_failed_write_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // Thousands of small initializers are too large even when the large ones leave.
-    let error = emit::write_below(&dir.path().join("net.onnx"), weights(&[10; 100]), 1000).unwrap_err();
+    let error =
+        emit::prepare_below(&dir.path().join("net.onnx"), weights(&[10; 100]), 1000).map(drop).unwrap_err();
     assert_eq!(error.code(), "Q0409");
     assert!(listing(dir.path()).is_empty());
     assert!(emit::write(&dir.path().join("missing/net.onnx"), weights(&[1])).is_err());

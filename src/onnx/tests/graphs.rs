@@ -69,7 +69,7 @@ fn graph_of(model: &mut ModelProto) -> &mut GraphProto {
 }
 
 fn read(model: ModelProto) -> Result<Graph, Diagnostics> {
-    let file = ModelFile { name: "net.onnx".into(), model, external: ExternalData { dir: "".into() } };
+    let file = ModelFile { name: "net.onnx".into(), model, external: ExternalData::below("".as_ref()) };
     import_file(&file, &Registry::built_in(), &InputShapes::default())
 }
 
@@ -375,7 +375,7 @@ fn attribute_references_outside_of_functions_are_refused() {
 fn round_trip(graph: &Graph) -> Graph {
     let bytes = encode(graph, &Registry::built_in()).unwrap();
     assert_eq!(bytes, encode(graph, &Registry::built_in()).unwrap());
-    let file = ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap();
+    let file = ModelFile::decode("net.onnx", bytes.into(), ExternalData::below("".as_ref())).unwrap();
     import_file(&file, &Registry::built_in(), &InputShapes::default()).unwrap()
 }
 
@@ -402,7 +402,7 @@ fn outputs_that_have_no_name_of_their_own_are_copied() {
     graph.add_output("x", x);
     graph.add_output("y", x);
     let bytes = encode(&graph, &Registry::built_in()).unwrap();
-    let file = ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap();
+    let file = ModelFile::decode("net.onnx", bytes.into(), ExternalData::below("".as_ref())).unwrap();
     let written = file.model.graph.unwrap();
     let lines: Vec<String> = written
         .node
@@ -421,7 +421,7 @@ fn outputs_that_have_no_name_of_their_own_are_copied() {
 fn a_quantized_file_keeps_every_name_and_parameter() {
     let bytes: &[u8] = include_bytes!("../../../tests/data/onnx/dense_quantized.onnx");
     let decode = |bytes: Vec<u8>| {
-        ModelFile::decode("net.onnx", bytes.into(), ExternalData { dir: "".into() }).unwrap()
+        ModelFile::decode("net.onnx", bytes.into(), ExternalData::below("".as_ref())).unwrap()
     };
     let file = decode(bytes.to_vec());
     let graph = import_file(&file, &Registry::built_in(), &InputShapes::default()).unwrap();

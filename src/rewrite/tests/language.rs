@@ -121,10 +121,7 @@ fn all_mistakes_of_a_file_are_found_in_one_run() {
 #[test]
 fn files_use_files_once_and_say_which_is_missing() {
     let texts = BTreeMap::from([
-        (
-            "rules/b.qrules",
-            "use \"../rules/c.qrules\"\nuse \"a.qrules\"\nruleset b { contract real driver greedy }",
-        ),
+        ("rules/b.qrules", "use \"./c.qrules\"\nuse \"a.qrules\"\nruleset b { contract real driver greedy }"),
         ("rules/c.qrules", "use \"b.qrules\"\nruleset c { contract real driver greedy }"),
     ]);
     let registry = Registry::built_in();
@@ -142,6 +139,18 @@ fn files_use_files_once_and_say_which_is_missing() {
         load(&mut Sources::default(), &registry, "rules/a.qrules", a, &mut read).expect_err("is wrong");
     let codes: Vec<&str> = found.0.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["Q0513", "Q0501"]);
+}
+
+#[test]
+fn files_use_none_that_lie_elsewhere() {
+    let registry = Registry::built_in();
+    for path in ["/etc/passwd", "../a.qrules", "sub/../../a.qrules", "..", "C:a"] {
+        let mut read = |path: &std::path::Path| panic!("{} is read", path.display());
+        let text = format!("use \"{path}\"\nruleset a {{ contract real driver greedy }}");
+        let found = load(&mut Sources::default(), &registry, "rules/a.qrules", &text, &mut read);
+        let found = found.expect_err("is refused");
+        assert!(found.0.len() == 1 && found.0[0].message.contains("leads away"), "{found:?}");
+    }
 }
 
 const X: &str = "(%x: f32[2, 3]) -> (%y: f32[2, 3])";

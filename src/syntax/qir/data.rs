@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, Path};
 
 use bytes::Bytes;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors};
@@ -12,7 +11,7 @@ use crate::diag::{Span, WithPlaces};
 use crate::syntax::error::SyntaxError;
 use crate::syntax::findings::Findings;
 use crate::syntax::text::{Number, element_words};
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Element, Tensor, stays_below};
 
 /// Reads a file that a text names; the path is relative to the text.
 pub type Load<'l> = dyn FnMut(&str) -> io::Result<Bytes> + 'l;
@@ -78,13 +77,6 @@ impl<'l> Files<'l> {
         }
         Ok(read)
     }
-}
-
-/// Whether a path is relative and never goes up: on every system, whichever this one is.
-fn stays_below(path: &str) -> bool {
-    !path.is_empty()
-        && !path.contains(['\\', ':', '\0'])
-        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -9,7 +9,7 @@ mod print;
 mod types;
 
 pub use data::Load;
-pub use print::{Text, print};
+pub use print::{Text, print, print_whole};
 
 use lalrpop_util::lalrpop_mod;
 

@@ -53,6 +53,15 @@ impl Text {
 /// Reading the text back gives a graph that is [`Graph::same_as`] this one, and prints the same.
 /// Of another graph the text shows all that there is, but it may not read back.
 pub fn print(graph: &Graph, registry: &Registry, data_file: &str) -> Text {
+    print_with(graph, registry, Some(data_file))
+}
+
+/// [`print`] with the large tensors in the text, which then needs no other file.
+pub fn print_whole(graph: &Graph, registry: &Registry) -> String {
+    print_with(graph, registry, None).qir
+}
+
+fn print_with(graph: &Graph, registry: &Registry, data_file: Option<&str>) -> Text {
     let mut printer = Printer { graph, registry, data: BTreeMap::new(), order: Vec::new() };
     let order = graph.order();
     // The names of constants are taken before any that is made up.
@@ -95,13 +104,16 @@ pub fn print(graph: &Graph, registry: &Registry, data_file: &str) -> Text {
         let ty = tensor.tensor_type();
         // Writing to a String does not fail.
         let _ = write!(raw, "data {} : {}{} = ", name('@', &data), tensor.dtype(), shape(&ty.shape));
-        if tensor.len() <= INLINE {
-            let _ = writeln!(raw, "[{}]", elements(&tensor).join(", "));
-        } else {
-            let stored = stored_name(&data);
-            let (file, key) = (quoted(data_file), quoted(&stored));
-            let _ = writeln!(raw, "file {file} {key} sha256 \"{}\"", hex(&sha256));
-            tensors.insert(stored, tensor);
+        match data_file {
+            Some(file) if tensor.len() > INLINE => {
+                let stored = stored_name(&data);
+                let (file, key) = (quoted(file), quoted(&stored));
+                let _ = writeln!(raw, "file {file} {key} sha256 \"{}\"", hex(&sha256));
+                tensors.insert(stored, tensor);
+            }
+            _ => {
+                let _ = writeln!(raw, "[{}]", elements(&tensor).join(", "));
+            }
         }
     }
     Text { qir: super::lay_out(&raw), tensors }

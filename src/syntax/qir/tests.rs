@@ -262,7 +262,7 @@ fn data_files_are_checked() {
     assert_eq!(code(format!("f32[1] = {}", file("w.safetensors", "w"))), [r#"Q0121 "w""#]);
     assert_eq!(code(format!("i32[2] = {}", file("w.safetensors", "w"))), [r#"Q0121 "w""#]);
     assert_eq!(code(format!("f32[2] = {}", file("v.safetensors", "w"))), [r#"Q0120 "v.safetensors""#]);
-    for path in ["", "/w", "../w", "a/../../w", "a\\\\w", "C:w", "./w"] {
+    for path in ["", "/w", "../w", "a/../../w", "a\\\\w", "C:w"] {
         assert_eq!(code(format!("f32[2] = {}", file(path, "w"))), [format!(r#"Q0119 "{path}""#)]);
     }
     let other = r#"f32[2] = file "w.safetensors" "w" sha256 "00""#.to_owned();
