@@ -34,6 +34,9 @@ pub enum Command {
     Fmt(FmtArgs),
     /// Run golden files: `.qir` and `.qrules` files that say what qirc must make of them.
     Test(TestArgs),
+    /// Test rule files, or show what is in them.
+    #[command(subcommand)]
+    Rules(RulesCommand),
 }
 
 impl Command {
@@ -43,7 +46,12 @@ impl Command {
             Command::Calibrate(args) => args.prepare.threads,
             Command::Run(args) => args.threads,
             Command::Opt(args) => args.threads,
-            Command::Import(_) | Command::Check(_) | Command::Fmt(_) | Command::Test(_) => None,
+            Command::Rules(RulesCommand::Check(args)) => args.threads,
+            Command::Rules(RulesCommand::List(_))
+            | Command::Import(_)
+            | Command::Check(_)
+            | Command::Fmt(_)
+            | Command::Test(_) => None,
         }
     }
 }
@@ -254,6 +262,39 @@ fn called(extension: &'static str) -> impl TypedValueParser<Value = PathBuf> {
             Err(format!("the file that is written is called .{extension}"))
         }
     })
+}
+
+#[derive(Subcommand)]
+pub enum RulesCommand {
+    /// Test every rule against the contract of its set, on generated instances.
+    Check(RulesCheckArgs),
+    /// List the sets and rules of files.
+    List(RulesListArgs),
+}
+
+#[derive(Args)]
+pub struct RulesCheckArgs {
+    #[arg(required = true, value_name = "FILE.qrules")]
+    pub files: Vec<PathBuf>,
+    /// Only the rules of this name.
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+    /// Instances of each rule.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub instances: usize,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Also write each counter-example, as RULESET.RULE.qir.
+    #[arg(long, value_name = "DIR")]
+    pub write: Option<PathBuf>,
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Args)]
+pub struct RulesListArgs {
+    #[arg(required = true, value_name = "FILE.qrules")]
+    pub files: Vec<PathBuf>,
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {

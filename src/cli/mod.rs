@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod files;
 mod golden;
+mod rules;
 mod session;
 mod values;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diag::{Diagnostic, Diagnostics, printable};
-use args::{Cli, Command};
+use args::{Cli, Command, RulesCommand};
 use files::io_fault;
 use session::{End, Session, complain};
 
@@ -76,5 +77,7 @@ fn command(session: &mut Session, command: Command) -> Result<(), End> {
         Command::Check(args) => commands::check(session, &args),
         Command::Fmt(args) => commands::fmt(session, &args),
         Command::Test(args) => commands::test(&args),
+        Command::Rules(RulesCommand::Check(args)) => rules::check(session, &args),
+        Command::Rules(RulesCommand::List(args)) => rules::list(session, &args),
     }
 }

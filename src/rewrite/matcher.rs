@@ -64,10 +64,11 @@ pub struct NearMiss<G: View + ?Sized> {
     pub guard: usize,
 }
 
-struct Bound<'a, G: View + ?Sized> {
-    view: &'a G,
-    rule: &'a Rule,
-    bindings: &'a [Option<Binding<G::Value>>],
+/// What conditions see of the variables of a rule.
+pub struct Bound<'a, G: View + ?Sized> {
+    pub view: &'a G,
+    pub rule: &'a Rule,
+    pub bindings: &'a [Option<Binding<G::Value>>],
 }
 
 impl<G: View + ?Sized> Scope for Bound<'_, G> {

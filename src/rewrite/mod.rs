@@ -20,6 +20,7 @@ mod load;
 mod log;
 mod matcher;
 mod names;
+mod prove;
 mod report;
 mod rule;
 
@@ -27,6 +28,7 @@ pub use error::RewriteError;
 pub use helpers::table as helper_table;
 pub use load::{BUILT_IN, Loaded, built_in, load};
 pub use log::{Applied, Limit, Log};
+pub use prove::{CheckError, Checks, Finding, RuleReport, check as check_rules};
 pub use rule::{Contract, Driver, Rule, Ruleset};
 
 use crate::diag::{Diagnostics, WithPlaces};

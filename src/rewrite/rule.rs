@@ -18,6 +18,17 @@ pub enum Contract {
     Lossy,
 }
 
+/// The word of the rule language.
+impl std::fmt::Display for Contract {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Contract::BitExact => "bitexact",
+            Contract::Real => "real",
+            Contract::Lossy => "lossy",
+        })
+    }
+}
+
 /// How a set is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -25,6 +36,16 @@ pub enum Driver {
     Saturate,
     /// Each rule wherever it matches, in file order, until none does.
     Greedy,
+}
+
+/// The word of the rule language.
+impl std::fmt::Display for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Driver::Saturate => "saturate",
+            Driver::Greedy => "greedy",
+        })
+    }
 }
 
 #[derive(Clone, Debug)]

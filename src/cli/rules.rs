@@ -1,0 +1,73 @@
+//! Commands on rule files.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{RulesCheckArgs, RulesListArgs};
+use super::files::{io_fault, read_rules, replace};
+use super::session::{End, Session, say};
+use crate::diag::{Diagnostics, Severity};
+use crate::rewrite::{Checks, RuleReport, check_rules};
+
+/// Tests the rules of files, and prints a line for each rule and a counter-example for each fault.
+pub fn check(session: &mut Session, args: &RulesCheckArgs) -> Result<(), End> {
+    let mut sets = read_rules(session, &args.files)?;
+    if let Some(only) = &args.rule {
+        sets.iter_mut().for_each(|set| set.rules.retain(|rule| *rule.name == **only));
+        if sets.iter().all(|set| set.rules.is_empty()) {
+            return Err(End::Usage(format!("there is no rule `{only}` in these files")));
+        }
+    }
+    let checks = Checks { instances: args.instances, seed: args.seed, ..Checks::default() };
+    let reports = check_rules(&sets, &session.registry, &checks);
+    if let Some(dir) = &args.write {
+        std::fs::create_dir_all(dir).map_err(|error| io_fault(dir, error))?;
+    }
+    let (mut found, mut counts) = (Diagnostics::default(), [0usize; 3]);
+    for report in &reports {
+        say(report)?;
+        let examples: Vec<&String> =
+            report.findings.iter().filter_map(|finding| finding.example.as_ref()).collect();
+        for (at, example) in examples.into_iter().enumerate() {
+            say(format!("\n{}\n", example.trim_end()))?;
+            if let Some(dir) = &args.write {
+                replace(&path(dir, report, at), example.as_bytes())?;
+            }
+        }
+        found.extend(report.findings.iter().map(|finding| finding.diagnostic.clone()));
+        let worst = report.findings.iter().map(|finding| finding.diagnostic.severity).max();
+        counts[match worst {
+            None | Some(Severity::Note) => 0,
+            Some(Severity::Warning) => 1,
+            Some(Severity::Error) => 2,
+        }] += 1;
+    }
+    session.report(&found);
+    let [ok, warned, failed] = counts;
+    say(format!("{ok} ok, {warned} with warnings, {failed} failed"))?;
+    if failed == 0 { Ok(()) } else { Err(End::Input(Diagnostics::default())) }
+}
+
+/// Where a counter-example goes.
+fn path(dir: &Path, report: &RuleReport, at: usize) -> PathBuf {
+    let more = if at == 0 { String::new() } else { format!(".{at}") };
+    dir.join(format!("{}.{}{more}.qir", report.ruleset, report.rule))
+}
+
+/// Prints the sets of files with their rules.
+pub fn list(session: &mut Session, args: &RulesListArgs) -> Result<(), End> {
+    let sets = read_rules(session, &args.files)?;
+    for (at, set) in sets.iter().enumerate() {
+        if at > 0 {
+            say("")?;
+        }
+        say(format!("ruleset {}: contract {}, driver {}", set.name, set.contract, set.driver))?;
+        let width = set.rules.iter().map(|rule| rule.name.chars().count()).max().unwrap_or(0);
+        for rule in &set.rules {
+            let expand = if rule.expand { "expand " } else { "" };
+            let doc = rule.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+            let line = format!("  {:width$}  {expand}{doc}", &*rule.name);
+            say(line.trim_end())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! The attributes of a node under a pattern.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::expr::{Data, Expr};
+use super::super::matcher::Binding;
+use super::super::rule::{AttrPattern, Slot, Step};
+use super::candidates::{self, Context};
+use super::draft::Draft;
+use super::search::Search;
+use crate::ir::{Attr, Attrs};
+use crate::ops::{Default, Schema};
+
+/// How often an attribute is drawn before the node is given up.
+const ATTR: usize = 10;
+
+impl Search<'_> {
+    pub fn attrs(
+        &mut self,
+        draft: &mut Draft,
+        at: usize,
+        step: &Step,
+        schema: &Schema,
+        operands: &[Option<usize>],
+        examples: &[Attrs],
+    ) -> Option<Attrs> {
+        let known: Vec<Vec<usize>> = operands.iter().filter_map(|&value| draft.sizes(value)).collect();
+        let cx = Context { literals: &self.plan.literals, known: &known, examples };
+        let mut attrs = Attrs::new();
+        for (position, (name, pattern)) in step.attrs.iter().enumerate() {
+            let spec = schema.attr_spec(name)?;
+            let mut done = None;
+            for _ in 0..self.choices.tries(ATTR) {
+                let mark = self.choices.mark();
+                let mut next = draft.clone();
+                let len = match pattern {
+                    AttrPattern::List(items) => Some(items.len()),
+                    _ => None,
+                };
+                let drawn = match pattern {
+                    AttrPattern::Equals(_) => None,
+                    _ => Some(candidates::value(self.choices, (at, "attr", position), spec, len, &cx)),
+                };
+                let attr = self.settle(&mut next, (at, position), pattern, drawn);
+                if let Some(attr) = attr
+                    && self.check(&mut next).is_some()
+                {
+                    done = Some((next, attr));
+                    break;
+                }
+                self.choices.undo(mark);
+            }
+            let (next, attr) = done?;
+            *draft = next;
+            if let Some(attr) = attr {
+                attrs.set(name, attr);
+            }
+        }
+        if let Some(slot) = step.rest {
+            self.rest(draft, at, slot, step, schema, &cx, &mut attrs)?;
+        }
+        Some(attrs)
+    }
+
+    #[expect(clippy::too_many_arguments)]
+    fn rest(
+        &mut self,
+        draft: &mut Draft,
+        at: usize,
+        slot: Slot,
+        step: &Step,
+        schema: &Schema,
+        cx: &Context,
+        attrs: &mut Attrs,
+    ) -> Option<()> {
+        if let Some(Some(Binding::Rest(rest))) = draft.bindings.get(slot) {
+            rest.iter().for_each(|(name, attr)| attrs.set(name, attr.clone()));
+            return Some(());
+        }
+        let mut rest: BTreeMap<Arc<str>, Attr> = BTreeMap::new();
+        for (position, spec) in schema.attrs.iter().enumerate() {
+            if step.attrs.iter().any(|(name, _)| **name == *spec.name) {
+                continue;
+            }
+            let usual = match &spec.default {
+                Default::Required => None,
+                Default::Absent => Some(None),
+                Default::Value(attr) => Some(Some(attr.clone())),
+            };
+            let attr = match usual {
+                Some(usual) if !draft.unusual.contains(&(at, position)) => usual,
+                usual => {
+                    let drawn = candidates::value(self.choices, (at, "rest", position), spec, None, cx);
+                    Some(drawn).filter(|drawn| usual != Some(Some(drawn.clone()))).map(Some)?
+                }
+            };
+            if let Some(attr) = attr {
+                attrs.set(&spec.name, attr.clone());
+                rest.insert(Arc::from(&*spec.name), attr);
+            }
+        }
+        draft.bind(slot, Binding::Rest(rest.into_iter().collect()));
+        Some(())
+    }
+
+    /// What becomes of a drawn attribute under a pattern: what is bound or stated stays so, what an
+    /// equation says is solved for. `Some(None)` for an attribute that is to be absent.
+    fn settle(
+        &mut self,
+        draft: &mut Draft,
+        (at, position): (usize, usize),
+        pattern: &AttrPattern,
+        drawn: Option<Attr>,
+    ) -> Option<Option<Attr>> {
+        match pattern {
+            AttrPattern::Any => drawn.map(Some),
+            AttrPattern::Equals(attr) => Some(attr.clone()),
+            AttrPattern::Bind(slot) => {
+                if let Some(Some(Binding::Data(Data::Attr(attr)))) = draft.bindings.get(*slot) {
+                    return Some(Some(attr.clone()));
+                }
+                let attr = self.solved(draft, *slot).or(drawn)?;
+                draft.bind(*slot, Binding::Data(Data::Attr(attr.clone())));
+                Some(Some(attr))
+            }
+            AttrPattern::List(items) => {
+                let Some(Attr::Ints(drawn)) = drawn else { return None };
+                let mut list = Vec::with_capacity(items.len());
+                for (item, &drawn) in items.iter().zip(drawn.iter()) {
+                    match self.settle(draft, (at, position), item, Some(Attr::Int(drawn)))? {
+                        Some(Attr::Int(v)) => list.push(v),
+                        _ => return None,
+                    }
+                }
+                Some(Some(list.into()))
+            }
+        }
+    }
+
+    fn solved(&self, draft: &Draft, slot: Slot) -> Option<Attr> {
+        let value = |expr: &Expr| match self.eval(draft, expr)? {
+            Data::Attr(attr) => Some(attr),
+            _ => None,
+        };
+        self.plan.equals(slot).find_map(value)
+    }
+}

@@ -1,0 +1,367 @@
+//! The contract of rules, put to the test.
+//!
+//! Guarantees: every instance that counts was confirmed by the matcher that the engines use, and its
+//! right side was built by their builder; a counter-example is a graph that shows the fault by
+//! itself; reports depend on rules and [`Checks`] only, and come in the order of the files.
+
+mod attributes;
+mod candidates;
+mod choices;
+mod compare;
+mod draft;
+mod example;
+mod finding;
+mod instance;
+mod lattice;
+mod numbers;
+mod operands;
+mod plan;
+mod search;
+mod shapes;
+mod sheet;
+mod shrink;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+
+pub use finding::{CheckError, Finding, RuleReport};
+
+use super::rule::{Contract, Driver, Rule, Ruleset};
+use crate::diag::{Diagnostic, Severity, WithPlaces};
+use crate::ir::Attr;
+use crate::ops::Registry;
+use crate::tensor::DType;
+use choices::Choices;
+use instance::{Instance, Origin};
+use numbers::{Flavour, drawn};
+use plan::Plan;
+use search::Search;
+use shrink::{Case, Found};
+use trial::{Fault, Outcome, Trial, trial};
+
+/// How much is tested.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    /// Instances of each rule.
+    pub instances: usize,
+    /// Attempts to find them, for each rule.
+    pub attempts: usize,
+    pub seed: u64,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { instances: 64, attempts: 4096, seed: 0 }
+    }
+}
+
+/// Tests every rule against the contract of its set.
+pub fn check(sets: &[Ruleset], registry: &Registry, checks: &Checks) -> Vec<RuleReport> {
+    let rules: Vec<(&Ruleset, &Rule)> =
+        sets.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule))).collect();
+    rules.into_par_iter().map(|(set, rule)| Prover::new(set, rule, registry, checks).run()).collect()
+}
+
+/// Whether all inputs are f32, or all constants where it has no inputs.
+fn usual(instance: &Instance) -> bool {
+    let inputs = instance.inputs().next().is_some();
+    let counts = |origin: &Origin| match origin {
+        Origin::Input(_) => true,
+        Origin::Constant(_) => !inputs,
+        Origin::Result => false,
+    };
+    instance.values.iter().filter(|held| counts(&held.origin)).all(|held| held.ty.storage() == DType::F32)
+}
+
+struct Prover<'a> {
+    set: &'a Ruleset,
+    plan: Plan<'a>,
+    rounds: bool,
+    registry: &'a Registry,
+    checks: &'a Checks,
+    report: RuleReport,
+    /// Instances that cost something, and where the right side costs more, alone and where an inner
+    /// value is shared.
+    priced: usize,
+    worse: usize,
+    shared: usize,
+    /// The smallest of either.
+    worse_example: Option<(usize, String)>,
+    shared_example: Option<(usize, String, String)>,
+    /// The numbers of inputs that instances had.
+    inputs: BTreeSet<usize>,
+    /// Instances over f32.
+    usual: usize,
+    /// The first fault on other storages, and the choices that led there.
+    elsewhere: Option<(Found, Vec<u32>)>,
+}
+
+impl<'a> Prover<'a> {
+    fn new(set: &'a Ruleset, rule: &'a Rule, registry: &'a Registry, checks: &'a Checks) -> Self {
+        let plan = Plan::new(rule);
+        let report = RuleReport {
+            ruleset: set.name.clone(),
+            rule: rule.name.clone(),
+            contract: set.contract,
+            instances: 0,
+            drawn: 0,
+            attempts: 0,
+            quiet: 0,
+            undefined: 0,
+            lattices: Vec::new(),
+            worst: 0.0,
+            findings: Vec::new(),
+        };
+        let rounds = plan.rounds();
+        Self {
+            set,
+            plan,
+            rounds,
+            registry,
+            checks,
+            report,
+            priced: 0,
+            worse: 0,
+            shared: 0,
+            worse_example: None,
+            shared_example: None,
+            inputs: BTreeSet::new(),
+            usual: 0,
+            elsewhere: None,
+        }
+    }
+
+    fn case(&self) -> Case<'a> {
+        Case {
+            rule: self.plan.rule,
+            contract: self.set.contract,
+            rounds: self.rounds,
+            registry: self.registry,
+        }
+    }
+
+    fn run(mut self) -> RuleReport {
+        // Rules are told apart by name, so that one rule's instances do not depend on the others.
+        let name = self.set.name.bytes().chain(self.plan.rule.name.bytes());
+        let seed = name.fold(self.checks.seed, |seed, byte| {
+            (seed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let corners = self.set.contract == Contract::BitExact;
+        let storages: &[DType] = match corners {
+            true => &[
+                DType::F32,
+                DType::F32,
+                DType::F32,
+                DType::F64,
+                DType::I32,
+                DType::I8,
+                DType::U8,
+                DType::I64,
+            ],
+            false => &[DType::F32, DType::F32, DType::F32, DType::I32],
+        };
+        let mut choices = Choices::new(seed);
+        let mut faulty = None;
+        while self.report.instances < self.checks.instances
+            && self.report.attempts < self.checks.attempts
+            && faulty.is_none()
+        {
+            self.report.attempts += 1;
+            let plan = &self.plan;
+            let mut search = Search {
+                plan,
+                registry: self.registry,
+                choices: &mut choices,
+                storages,
+                corners,
+                wide: None,
+            };
+            let found = search.instance(None);
+            let mut fits = false;
+            if let Some(instance) = &found {
+                self.report.drawn += 1;
+                match trial(plan.rule, self.set.contract, self.rounds, instance, self.registry) {
+                    Outcome::Unfit => {}
+                    // Where that is so everywhere, the rule is not tested; but it is no fault.
+                    Outcome::Quiet => self.report.quiet += 1,
+                    Outcome::Applies(trial) => {
+                        fits = true;
+                        self.report.instances += 1;
+                        let usual = usual(instance);
+                        self.usual += usize::from(usual);
+                        faulty = self.examine(instance, *trial);
+                        if !usual && faulty.as_ref().is_some_and(|found| self.lenient(&found.fault)) {
+                            let tape = choices.tape().to_vec();
+                            let found = faulty.take().map(|found| (found, tape));
+                            self.elsewhere = self.elsewhere.take().or(found);
+                        }
+                    }
+                }
+            }
+            if faulty.is_none() {
+                choices.end(fits);
+            }
+        }
+        let faulty = faulty.map(|found| (found, choices.tape().to_vec(), Severity::Error));
+        // Over floats the rule holds, and those are what it is for.
+        let severity = if self.usual > 0 { Severity::Warning } else { Severity::Error };
+        let elsewhere = self.elsewhere.take().map(|(found, tape)| (found, tape, severity));
+        if let Some((found, tape, severity)) = faulty.or(elsewhere) {
+            let seed = self.report.attempts as u64;
+            let plan = &self.plan;
+            let mut search = Search {
+                plan,
+                registry: self.registry,
+                choices: &mut choices,
+                storages,
+                corners,
+                wide: None,
+            };
+            let feeds = |instance: &Instance| self.feeds(instance, seed);
+            let found = self.case().shrink(&mut search, found, tape, &feeds);
+            // Over f32 the same may be wrong.
+            let severity = if usual(&found.instance) { Severity::Error } else { severity };
+            self.fault(&found, severity);
+        } else if self.set.contract == Contract::BitExact {
+            self.lattices(seed);
+        }
+        self.costs();
+        self.report
+    }
+
+    /// Whether a fault may be overlooked on other storages than f32: the engines do not apply a rule
+    /// where its right side does not fit, and integers are not the reals that a contract speaks of.
+    fn lenient(&self, fault: &Fault) -> bool {
+        matches!(fault, Fault::Broken(_)) || self.set.contract != Contract::BitExact
+    }
+
+    /// Runs an instance on several inputs.
+    fn examine(&mut self, instance: &Instance, trial: Trial) -> Option<Found> {
+        self.inputs.insert(instance.inputs().count());
+        let size = instance.size().0;
+        self.priced += usize::from(trial.worse.priced);
+        if trial.worse.alone {
+            self.worse += 1;
+            if self.worse_example.as_ref().is_none_or(|(least, _)| size < *least) {
+                let words = "the right side costs more than this";
+                let text = example::left(self.plan.rule, words, &trial, None, self.registry);
+                self.worse_example = Some((size, text));
+            }
+        }
+        if let Some(inner) = trial.worse.shared {
+            self.shared += 1;
+            if self.shared_example.as_ref().is_none_or(|(least, ..)| size < *least) {
+                let value = instance.graph().and_then(|before| before.inner.get(inner).copied());
+                let name = value.map(|value| trial.before.value(value).name.to_string()).unwrap_or_default();
+                let words = format!("where `{name}` has another reader, its work is done twice");
+                let text = example::left(self.plan.rule, &words, &trial, value, self.registry);
+                self.shared_example = Some((size, name, text));
+            }
+        }
+        let seed = self.report.attempts as u64;
+        let mut defined = false;
+        let mut error = None;
+        for instance in std::iter::once(instance.clone()).chain(self.feeds(instance, seed)) {
+            let feeds = match instance.graph() {
+                Some(before) => before.feeds,
+                None => continue,
+            };
+            match trial.fault(&feeds, self.registry) {
+                Ok(None) => {}
+                Ok(Some(worst)) => {
+                    defined = true;
+                    self.report.worst = self.report.worst.max(worst);
+                }
+                Err(fault) => {
+                    error = Some((instance, feeds, fault));
+                    break;
+                }
+            }
+        }
+        if let Some((instance, feeds, fault)) = error {
+            return Some(Found { instance, trial: Trial { feeds, ..trial }, fault });
+        }
+        self.report.undefined += usize::from(!defined);
+        None
+    }
+
+    /// The instance with other inputs.
+    fn feeds(&self, instance: &Instance, seed: u64) -> Vec<Instance> {
+        let flavours: &[Flavour] = match self.set.contract {
+            Contract::BitExact => {
+                &[Flavour::Special, Flavour::SpecialNan, Flavour::Wide, Flavour::OneNegative]
+            }
+            Contract::Real | Contract::Lossy => &[Flavour::Wide, Flavour::OneNegative, Flavour::Positive],
+        };
+        let literals = self.numbers(instance);
+        let inputs: Vec<usize> = instance.inputs().collect();
+        let other = |(at, &flavour): (usize, &Flavour)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(8) + at as u64);
+            let mut other = instance.clone();
+            for &input in &inputs {
+                let Some(tensor) = instance.tensor(input) else { continue };
+                let (dtype, sizes) = (tensor.dtype(), tensor.sizes().to_vec());
+                let Some(tensor) = drawn(dtype, &sizes, flavour, &literals, &mut rng) else { continue };
+                other.set_tensor(input, tensor);
+            }
+            other
+        };
+        if inputs.is_empty() { Vec::new() } else { flavours.iter().enumerate().map(other).collect() }
+    }
+
+    /// The numbers that the rule and the instance speak of.
+    fn numbers(&self, instance: &Instance) -> Vec<f64> {
+        let mut all = self.plan.literals.floats.clone();
+        for node in &instance.nodes {
+            all.extend(node.attrs.iter().filter_map(|(_, attr)| match attr {
+                Attr::Float(v) => Some(*v),
+                _ => None,
+            }));
+        }
+        all.into_iter().map(f64::from).collect()
+    }
+
+    fn fault(&mut self, found: &Found, severity: Severity) {
+        let rule: Arc<str> = self.plan.rule.name.clone();
+        let error = match &found.fault {
+            Fault::Differs(at) => CheckError::Differs { rule, contract: self.set.contract, at: at.clone() },
+            Fault::Fails(why) | Fault::Broken(why) => CheckError::Broken { rule, why: why.clone() },
+        };
+        let text = example::text(&error.to_string(), found, self.registry);
+        self.find(error, Some(text), severity);
+    }
+
+    fn find(&mut self, error: CheckError, example: Option<String>, severity: Severity) {
+        let diagnostic: Diagnostic = WithPlaces::new(error).at(self.plan.rule.span, "").into();
+        let diagnostic = Diagnostic { severity, ..diagnostic };
+        self.report.findings.push(Finding { diagnostic, example });
+    }
+
+    fn costs(&mut self) {
+        let rule = self.plan.rule.name.clone();
+        let attempts = self.report.attempts;
+        if self.report.instances == 0 {
+            return self.find(CheckError::Untested { rule, attempts }, None, Severity::Warning);
+        }
+        if self.plan.rule.expand {
+            return;
+        }
+        let greedy = self.set.driver == Driver::Greedy;
+        let severity = if greedy { Severity::Error } else { Severity::Warning };
+        if self.worse > 0 && self.worse == self.priced {
+            let example = self.worse_example.take().map(|(_, text)| text);
+            self.find(CheckError::Worse { rule, greedy }, example, severity);
+        } else if greedy && self.shared > 0 {
+            // In the e-graph both forms stay, and the cheaper whole is taken.
+            let Some((_, value, example)) = self.shared_example.take() else { return };
+            self.find(CheckError::Shared { rule, value }, Some(example), Severity::Error);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Smaller instances with the same fault.
+
+use super::super::rule::{Contract, Rule};
+use super::instance::Instance;
+use super::numbers;
+use super::search::Search;
+use super::trial::{Fault, Outcome, Trial, trial};
+use crate::ops::Registry;
+
+/// Trials that shrinking may take, of the choices and of the numbers.
+const TRIALS: usize = 2000;
+
+/// What a fault is looked for in.
+pub struct Case<'a> {
+    pub rule: &'a Rule,
+    pub contract: Contract,
+    pub rounds: bool,
+    pub registry: &'a Registry,
+}
+
+/// A faulty instance.
+pub struct Found {
+    pub instance: Instance,
+    pub trial: Trial,
+    pub fault: Fault,
+}
+
+impl Case<'_> {
+    /// The fault of an instance on the inputs that it holds.
+    pub fn fault(&self, instance: &Instance) -> Option<(Trial, Fault)> {
+        let Outcome::Applies(trial) = trial(self.rule, self.contract, self.rounds, instance, self.registry)
+        else {
+            return None;
+        };
+        let fault = trial.fault(&trial.feeds, self.registry).err()?;
+        Some((*trial, fault))
+    }
+
+    /// First other choices of the search, then other numbers; each kept if the same kind of fault is
+    /// still there.
+    pub fn shrink(
+        &self,
+        search: &mut Search,
+        found: Found,
+        mut tape: Vec<u32>,
+        feeds: &dyn Fn(&Instance) -> Vec<Instance>,
+    ) -> Found {
+        let kind = std::mem::discriminant(&found.fault);
+        let mut best = found;
+        let mut left = TRIALS;
+        let mut changed = true;
+        while changed && left > 0 {
+            changed = false;
+            for at in 0..tape.len() {
+                let Some(&chosen) = tape.get(at) else { break };
+                let smaller = [0, chosen / 2, chosen.saturating_sub(1)];
+                // Fewer axes need fewer sizes: what follows moves up.
+                let ways = smaller.into_iter().flat_map(|new| [0, 1, 2, 3].map(|gone| (new, gone)));
+                for (new, gone) in ways.filter(|(new, _)| *new < chosen) {
+                    if left == 0 {
+                        break;
+                    }
+                    left -= 1;
+                    let mut other = tape.clone();
+                    other[at] = new;
+                    other.drain(at + 1..(at + 1 + gone).min(tape.len()));
+                    let Some(instance) = search.instance(Some(other)) else { continue };
+                    let tried = search.choices.tape().to_vec();
+                    // What makes nothing smaller would go on for ever.
+                    if instance.size().0 > best.instance.size().0 || tried >= tape {
+                        continue;
+                    }
+                    let faulty =
+                        std::iter::once(instance.clone()).chain(feeds(&instance)).find_map(|instance| {
+                            let (trial, fault) = self.fault(&instance)?;
+                            (std::mem::discriminant(&fault) == kind).then_some(Found {
+                                instance,
+                                trial,
+                                fault,
+                            })
+                        });
+                    if let Some(found) = faulty {
+                        best = found;
+                        tape = tried;
+                        changed = true;
+                        break;
+                    }
+                }
+            }
+        }
+        self.plainer(best)
+    }
+
+    /// One element of each input that still shows the fault, of long rows.
+    pub fn narrow(&self, found: Found) -> Found {
+        let elements: Vec<(usize, Vec<f64>)> = found
+            .instance
+            .inputs()
+            .filter_map(|at| Some((at, numbers::floats(found.instance.tensor(at)?))))
+            .collect();
+        let length = elements.iter().map(|(_, row)| row.len()).min().unwrap_or(0);
+        let one = (0..length).find_map(|position| {
+            let mut instance = found.instance.clone();
+            instance.shorten()?;
+            for (at, row) in &elements {
+                let dtype = instance.tensor(*at)?.dtype();
+                instance.set_tensor(
+                    *at,
+                    numbers::tensor(dtype, &[1], |_| row.get(position).copied().unwrap_or(0.0))?,
+                );
+            }
+            let (trial, fault) = self.fault(&instance)?;
+            Some(Found { instance, trial, fault })
+        });
+        one.unwrap_or(found)
+    }
+
+    /// Plainer numbers in constants and inputs.
+    fn plainer(&self, mut best: Found) -> Found {
+        let kind = std::mem::discriminant(&best.fault);
+        let mut left = TRIALS;
+        for at in 0..best.instance.values.len() {
+            let Some(tensor) = best.instance.tensor(at).cloned() else { continue };
+            let (dtype, sizes) = (tensor.dtype(), tensor.sizes().to_vec());
+            let mut accept = |best: &mut Found, elements: &[f64]| {
+                if left == 0 {
+                    return false;
+                }
+                left -= 1;
+                let number = |at: usize| elements.get(at).copied().unwrap_or(0.0);
+                let Some(new) = numbers::tensor(dtype, &sizes, number) else { return false };
+                let mut instance = best.instance.clone();
+                instance.set_tensor(at, new);
+                match self.fault(&instance) {
+                    Some((trial, fault)) if std::mem::discriminant(&fault) == kind => {
+                        *best = Found { instance, trial, fault };
+                        true
+                    }
+                    _ => false,
+                }
+            };
+            let mut elements = numbers::floats(&tensor);
+            let same = |v: f64| vec![v; elements.len()];
+            if accept(&mut best, &same(0.0)) || accept(&mut best, &same(1.0)) {
+                continue;
+            }
+            for position in 0..elements.len() {
+                let Some(&old) = elements.get(position) else { break };
+                for new in [0.0, 1.0, old.trunc()] {
+                    if new == old {
+                        break;
+                    }
+                    elements[position] = new;
+                    if accept(&mut best, &elements) {
+                        break;
+                    }
+                    elements[position] = old;
+                }
+            }
+        }
+        best
+    }
+}

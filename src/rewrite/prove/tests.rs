@@ -1,0 +1,145 @@
+//! The check on rules of texts.
+
+use super::*;
+use crate::diag::{Sources, render};
+use crate::rewrite::load;
+
+/// The reports on the members of a set, and all that was found.
+fn checked(contract: &str, driver: &str, members: &str) -> (Vec<RuleReport>, String) {
+    let text = format!("ruleset test {{\ncontract {contract}\ndriver {driver}\n{members}\n}}\n");
+    let (mut sources, registry) = (Sources::default(), Registry::built_in());
+    let read = &mut |_: &std::path::Path| Err("no files".to_owned());
+    let shown = |found: &[Diagnostic], sources: &Sources| -> String {
+        found.iter().map(|found| render(found, sources, false)).collect()
+    };
+    let loaded = load(&mut sources, &registry, "test.qrules", &text, read);
+    let loaded = loaded.unwrap_or_else(|found| panic!("{}", shown(&found.0, &sources)));
+    let reports = check(&loaded.sets, &registry, &Checks { instances: 24, ..Checks::default() });
+    let mut all = String::new();
+    for finding in reports.iter().flat_map(|report| &report.findings) {
+        all += &shown(std::slice::from_ref(&finding.diagnostic), &sources);
+        all += finding.example.as_deref().unwrap_or_default();
+    }
+    (reports, all)
+}
+
+fn sound(contract: &str, driver: &str, members: &str) {
+    let (reports, found) = checked(contract, driver, members);
+    assert!(found.is_empty(), "{found}");
+    for report in reports {
+        assert_eq!(report.instances, 24, "{report}");
+    }
+}
+
+/// The only finding has that code and severity, and its example has all of `parts`.
+fn faulty(contract: &str, driver: &str, members: &str, (code, severity): (&str, Severity), parts: &[&str]) {
+    let (reports, found) = checked(contract, driver, members);
+    let findings: Vec<&Finding> = reports.iter().flat_map(|report| &report.findings).collect();
+    assert_eq!(findings.len(), 1, "{found}");
+    assert_eq!((findings[0].diagnostic.code, findings[0].diagnostic.severity), (code, severity), "{found}");
+    for part in parts {
+        assert!(found.contains(part), "{found}");
+    }
+}
+
+#[test]
+fn equations_lists_and_operands_in_number_are_solved() {
+    sound(
+        "bitexact",
+        "saturate",
+        "rule depth { reshape(x) {shape = [a, b], allowzero = _}
+           where a == dim(x, 0) && b == 12 && rank(x) == 3
+         => flatten(x) }
+         rule parts expand { concat(a, b, ..more) {axis = 0} => concat(concat(a, b) {axis = 0}, ..more) {axis = 0} }
+         rule number { add(x, 0) where type(x) == type(result) => x }",
+    );
+}
+
+#[test]
+fn values_that_occur_twice_are_one() {
+    sound(
+        "real",
+        "saturate",
+        "rule same { sub(add(x, a), a) where type(x) == type(result) where is_float(x) => x }",
+    );
+    let relu = "rule shared { add(r @ relu(x), sub(x, r)) => x }";
+    sound("real", "saturate", relu);
+}
+
+#[test]
+fn counter_examples_are_small() {
+    faulty(
+        "bitexact",
+        "saturate",
+        "rule order { sub(a, b) => sub(b, a) }",
+        ("Q0540", Severity::Error),
+        &["%left  = sub", "%right = sub", "[]"],
+    );
+}
+
+#[test]
+fn right_sides_that_do_not_fit_are_faults_where_floats_show_it() {
+    faulty(
+        "real",
+        "saturate",
+        "rule loses_axes expand { mul(x, 1) => x }",
+        ("Q0541", Severity::Error),
+        &["it would turn"],
+    );
+    // Of integers the engines say so where it happens.
+    faulty(
+        "real",
+        "saturate",
+        "rule doubles { add(x, x) => mul(x, 2.0) }",
+        ("Q0541", Severity::Warning),
+        &["i32"],
+    );
+}
+
+#[test]
+fn work_done_twice_is_a_fault_of_greedy_rules_only() {
+    let rule = |guard: &str| {
+        format!(
+            "rule fold {{ mul(y @ dense(x, w: constant), c: constant)
+           where type(y) == type(result) {guard}
+           where let scale = per_channel(c, type(y))
+         => dense(x, mul(w, reshape(scale) {{shape = [-1, 1]}})) }}"
+        )
+    };
+    faulty("real", "greedy", &rule(""), ("Q0543", Severity::Error), &["`y`", "%y"]);
+    sound("real", "greedy", &rule("where single_use(y)"));
+    sound("real", "saturate", &rule(""));
+}
+
+#[test]
+fn dearer_right_sides_are_faults_of_greedy_rules() {
+    let rule = |word: &str| format!("rule split {word} {{ relu(x) => relu(relu(x)) }}");
+    faulty("bitexact", "greedy", &rule(""), ("Q0542", Severity::Error), &["relu %x"]);
+    faulty("bitexact", "saturate", &rule(""), ("Q0542", Severity::Warning), &["relu %x"]);
+    sound("bitexact", "saturate", &rule("expand"));
+}
+
+#[test]
+fn what_cannot_match_is_said_to_be_untested() {
+    let rule = "rule never { relu(x) where rank(x) == 2 && rank(x) == 3 => relu(x) }";
+    faulty("bitexact", "saturate", rule, ("Q0544", Severity::Warning), &["never"]);
+}
+
+#[test]
+fn lossy_sets_are_measured() {
+    let (reports, found) =
+        checked("lossy", "greedy", "rule hard { sigmoid(x) => clip(x) {min = 0.0, max = 1.0} }");
+    assert!(found.is_empty(), "{found}");
+    assert!(reports[0].worst > 0.0 && reports[0].to_string().contains("largest difference"));
+}
+
+#[test]
+fn only_every_value_shows_that_one_is_another() {
+    faulty(
+        "bitexact",
+        "saturate",
+        "rule most { max_pool2d(x) {kernel_shape = [1, 1], strides = [1, 1]} where dtype(x) == f32 => relu(x) }",
+        ("Q0540", Severity::Error),
+        &["%right = relu"],
+    );
+}
