@@ -16,15 +16,12 @@ use super::{OnnxError, attr, emit, tensor};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, Names, Node, ValueId};
 use crate::ops::{
-    BRAINCHIP, Bound, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry,
-    lower_node,
+    Bound, Lowered, MakeFunction, ONNX_OPSET, OnnxFunction, OnnxNode, OpError, Registry, lower_node,
 };
 use crate::tensor::{Dim, Tensor, TensorType, WholeFile};
 
 /// The IR version of emitted files (spec §1).
 const IR_VERSION: i64 = 11;
-/// The opset of the hardware domain.
-const BRAINCHIP_OPSET: i64 = 1;
 
 /// Writes the graph to `path` as ONNX: IR version 11, opset 21, one function for each hardware
 /// op_type in use. Above 2 GiB the weights go to `<file name>.data` beside it. The same graph
@@ -60,19 +57,16 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
     }
     writer.outputs(&mut lowered.node_names);
 
-    let functions: Vec<FunctionProto> = lowered
-        .functions
-        .iter()
-        .map(|(op_type, (bound, function))| Ok(function_proto(&function(op_type, *bound)?)))
-        .collect::<Result<_, OpError>>()
-        .map_err(WithPlaces::new)?;
-    let hardware = writer.proto.node.iter().any(|node| node.domain.as_deref() == Some(BRAINCHIP));
+    let functions = functions(&lowered.functions)?;
+    let opsets: Opsets = functions.iter().map(|function| (function.domain.clone(), function.opset)).collect();
+    let used = writer.proto.node.iter().filter_map(|node| node.domain.as_deref());
+    let opset_import = imports(used, &opsets);
     Ok(ModelProto {
         ir_version: Some(IR_VERSION),
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
-        opset_import: imports(hardware),
+        opset_import,
         graph: Some(writer.proto),
-        functions,
+        functions: functions.iter().map(|function| function_proto(function, &opsets)).collect(),
         ..ModelProto::default()
     })
 }
@@ -85,12 +79,23 @@ struct Group<'g> {
     initializers: Vec<(String, Tensor)>,
 }
 
-/// What makes the function of each op_type, in the order of first use.
-type Functions = IndexMap<String, (Bound, MakeFunction)>;
+/// What makes the function of each op_type (by domain and name), in the order of first use.
+type Functions<'g> = IndexMap<(String, String), Calls<'g>>;
+
+/// The layers of one op_type.
+#[derive(Default)]
+struct Calls<'g> {
+    /// What holds for all of them.
+    bound: Bound,
+    makers: Vec<(MakeFunction, &'g Node)>,
+}
+
+/// The version of every domain that functions are of.
+type Opsets = BTreeMap<String, i64>;
 
 struct LoweredGraph<'g> {
     groups: Vec<Group<'g>>,
-    functions: Functions,
+    functions: Functions<'g>,
     node_names: Names,
 }
 
@@ -109,8 +114,10 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
             let mut nodes = match form {
                 Lowered::Nodes(nodes) => nodes,
                 Lowered::Layer { node, bound, function } => {
-                    let known = lowered.functions.entry(node.op_type.clone()).or_insert((bound, function));
-                    known.0 = known.0.max(bound);
+                    let key = (node.domain.clone(), node.op_type.clone());
+                    let calls = lowered.functions.entry(key).or_default();
+                    calls.bound = calls.bound.max(bound);
+                    calls.makers.push((function, graph.node(id)));
                     vec![node]
                 }
             };
@@ -132,6 +139,35 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
     }
     diagnostics.into_result()?;
     Ok(lowered)
+}
+
+/// One function for each op_type.
+///
+/// # Errors
+/// Those of the layers, and layers of one op_type whose bodies differ: a call has no way to say which
+/// it means.
+fn functions(functions: &Functions) -> Result<Vec<OnnxFunction>, Diagnostics> {
+    let mut made = Vec::new();
+    let mut diagnostics = Diagnostics::default();
+    for ((domain, op_type), calls) in functions {
+        let mut first: Option<(OnnxFunction, &Node)> = None;
+        for (make, node) in &calls.makers {
+            match (make(op_type, calls.bound), &first) {
+                (Err(error), _) => diagnostics.push(WithPlaces::new(error).at_loc(&node.loc, "")),
+                (Ok(function), None) => first = Some((function, node)),
+                (Ok(function), Some((known, other))) if function != *known => {
+                    let (function, other) = (format!("{domain}.{op_type}"), other.name.to_string());
+                    let node_name = node.name.to_string();
+                    let error = OnnxError::Bodies { function, node: node_name, other };
+                    diagnostics.push(WithPlaces::new(error).at_loc(&node.loc, ""));
+                }
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        made.extend(first.map(|(function, _)| function));
+    }
+    diagnostics.into_result()?;
+    Ok(made)
 }
 
 /// Final names of what only one group knows: its initializers and inner values.
@@ -294,8 +330,8 @@ fn node_proto(node: &OnnxNode, input: Vec<String>, output: Vec<String>) -> NodeP
     }
 }
 
-fn function_proto(function: &OnnxFunction) -> FunctionProto {
-    let hardware = function.nodes.iter().any(|node| node.domain == BRAINCHIP);
+fn function_proto(function: &OnnxFunction, opsets: &Opsets) -> FunctionProto {
+    let used = function.nodes.iter().map(|node| node.domain.as_str());
     let node = |node: &OnnxNode| node_proto(node, node.inputs.clone(), node.outputs.clone());
     FunctionProto {
         domain: Some(function.domain.clone()),
@@ -304,21 +340,22 @@ fn function_proto(function: &OnnxFunction) -> FunctionProto {
         output: function.outputs.clone(),
         attribute: function.attrs.clone(),
         node: function.nodes.iter().map(node).collect(),
-        opset_import: imports(hardware),
+        opset_import: imports(used, opsets),
         ..FunctionProto::default()
     }
 }
 
-fn imports(hardware: bool) -> Vec<OperatorSetIdProto> {
+/// ONNX's own operators, and the domains that are used, which all have their functions.
+fn imports<'a>(used: impl Iterator<Item = &'a str>, opsets: &Opsets) -> Vec<OperatorSetIdProto> {
     let import = |domain: &str, version| OperatorSetIdProto {
         domain: Some(domain.to_owned()),
         version: Some(version),
     };
-    let mut imports = vec![import("", ONNX_OPSET)];
-    if hardware {
-        imports.push(import(BRAINCHIP, BRAINCHIP_OPSET));
-    }
-    imports
+    let used: BTreeSet<&str> = used.collect();
+    let others = opsets.iter().filter(|(domain, _)| used.contains(domain.as_str()));
+    std::iter::once(import("", ONNX_OPSET))
+        .chain(others.map(|(domain, &version)| import(domain, version)))
+        .collect()
 }
 
 fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {

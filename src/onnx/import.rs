@@ -86,8 +86,9 @@ pub(super) fn import_file(
         Some(node) => WithPlaces::new(error).at(place(file, node), ""),
         None => WithPlaces::new(error),
     };
-    let mut nodes =
-        flatten(graph, &model.functions, &opsets).map_err(|(error, node)| at(error, node.as_deref()))?;
+    let known = |domain: &str, op_type: &str| registry.lift(domain, op_type).is_some();
+    let mut nodes = flatten(graph, &model.functions, &opsets, known)
+        .map_err(|(error, node)| at(error, node.as_deref()))?;
 
     let mut importer = Importer::new(file, registry, graph);
     let inputs = importer.inputs(graph, shapes);

@@ -62,18 +62,22 @@ fn plain_domain(domain: Option<&str>) -> &str {
     domain.filter(|&domain| domain != "ai.onnx").unwrap_or_default()
 }
 
-/// The nodes of `graph`. Functions of the hardware domain stay calls: they are known by name.
+/// The nodes of `graph`. Functions of the hardware domain stay calls, as do those that `known` says
+/// are read as operators: the name says what they compute.
 pub fn flatten<'m>(
     graph: &'m GraphProto,
     functions: &'m [FunctionProto],
     opsets: &Opsets<'m>,
+    known: impl Fn(&str, &str) -> bool,
 ) -> Faulty<Vec<FlatNode<'m>>> {
-    let mut known = BTreeMap::new();
+    let mut inlined = BTreeMap::new();
     for function in functions {
         let domain = plain_domain(function.domain.as_deref());
         let name = function.name.as_deref().unwrap_or_default();
         let key = (domain, name, function.overload.as_deref().unwrap_or_default());
-        if domain != BRAINCHIP && known.insert(key, function).is_some() {
+        // A file may say what an operator of ONNX itself computes.
+        let stays = domain == BRAINCHIP || !domain.is_empty() && known(domain, name);
+        if !stays && inlined.insert(key, function).is_some() {
             let function = format!("{domain}.{name}");
             return Err((OnnxError::Function { function, problem: "is defined twice" }, None));
         }
@@ -85,7 +89,7 @@ pub fn flatten<'m>(
     taken.for_each(|name| {
         names.take(name);
     });
-    let mut inliner = Inliner { functions: known, names, added: 0, nodes: Vec::new() };
+    let mut inliner = Inliner { functions: inlined, names, added: 0, nodes: Vec::new() };
     inliner.body(&graph.node, &mut Scope::top(opsets), 0)?;
     Ok(inliner.nodes)
 }

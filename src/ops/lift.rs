@@ -1,8 +1,9 @@
 //! Which ONNX operators are read, and what their versions take.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::{BRAINCHIP, LiftCx, OnnxNode, OpError};
+use super::{BRAINCHIP, BRAINCHIP_OPSET, LiftCx, OnnxNode, OpError};
 use crate::ir::ValueId;
 
 /// What one version of an ONNX operator takes: nothing else may be given, so that a misspelt
@@ -25,25 +26,45 @@ impl Version {
     }
 }
 
-type Read = fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError>;
+/// [`Version`], with names that may come from a file.
+#[derive(Clone)]
+struct Known {
+    since: i64,
+    inputs: usize,
+    attrs: Vec<Cow<'static, str>>,
+}
+
+impl From<Version> for Known {
+    fn from(version: Version) -> Self {
+        let attrs = version.attrs.iter().map(|&name| name.into()).collect();
+        Self { since: version.since, inputs: version.inputs, attrs }
+    }
+}
+
+type Read = dyn Fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError> + Send + Sync;
 
 /// How an ONNX operator is read.
 #[derive(Clone)]
 pub struct Lift {
-    pub domain: &'static str,
+    pub domain: Cow<'static, str>,
     pub op_type: Cow<'static, str>,
     /// The versions that are understood, oldest first; at least one.
-    versions: Vec<Version>,
+    versions: Vec<Known>,
     /// Adds the nodes and gives the value of each output. Takes what its versions differ in
     /// from [`LiftCx::opset`].
-    read: Read,
+    read: Arc<Read>,
 }
 
 impl Lift {
     /// An operator of ONNX itself, with its versions, oldest first.
-    pub fn standard<const N: usize>(op_type: &'static str, versions: [Version; N], read: Read) -> Self {
+    pub fn standard<const N: usize>(
+        op_type: &'static str,
+        versions: [Version; N],
+        read: impl Fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError> + Send + Sync + 'static,
+    ) -> Self {
         const { assert!(N > 0) };
-        Self { domain: "", op_type: op_type.into(), versions: versions.to_vec(), read }
+        let versions = versions.into_iter().map(Known::from).collect();
+        Self { domain: "".into(), op_type: op_type.into(), versions, read: Arc::new(read) }
     }
 
     /// An operator of the hardware domain.
@@ -51,10 +72,24 @@ impl Lift {
         op_type: impl Into<Cow<'static, str>>,
         inputs: usize,
         attrs: &'static [&'static str],
-        read: Read,
+        read: impl Fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError> + Send + Sync + 'static,
     ) -> Self {
-        let versions = vec![Version::new(1, inputs, attrs)];
-        Self { domain: BRAINCHIP, op_type: op_type.into(), versions, read }
+        let versions = vec![Version::new(BRAINCHIP_OPSET, inputs, attrs).into()];
+        Self { domain: BRAINCHIP.into(), op_type: op_type.into(), versions, read: Arc::new(read) }
+    }
+
+    /// An operator of another domain, which has it from opset `since` on.
+    pub fn of_domain(
+        domain: String,
+        op_type: String,
+        since: i64,
+        inputs: usize,
+        attrs: impl IntoIterator<Item = String>,
+        read: impl Fn(&mut LiftCx) -> Result<Vec<ValueId>, OpError> + Send + Sync + 'static,
+    ) -> Self {
+        let attrs = attrs.into_iter().map(Cow::from).collect();
+        let versions = vec![Known { since, inputs, attrs }];
+        Self { domain: domain.into(), op_type: op_type.into(), versions, read: Arc::new(read) }
     }
 
     /// The oldest opset of the domain whose version of the operator is understood.
@@ -77,13 +112,15 @@ impl Lift {
             return Ok(());
         };
         let op = || node.op_type.clone();
-        if let Some(attr) = node.attrs.keys().find(|attr| !version.attrs.contains(&attr.as_str())) {
-            return Err(if self.versions.iter().any(|other| other.attrs.contains(&attr.as_str())) {
-                OpError::AttrOfOtherVersion { op: op(), attr: attr.clone(), opset }
-            } else {
-                let known = version.attrs.iter().map(|&name| name.to_owned()).collect();
-                OpError::UnknownAttr { op: op(), attr: attr.clone(), known }
-            });
+        if let Some(attr) = node.attrs.keys().find(|attr| !version.attrs.iter().any(|name| *name == **attr)) {
+            return Err(
+                if self.versions.iter().any(|other| other.attrs.iter().any(|name| *name == **attr)) {
+                    OpError::AttrOfOtherVersion { op: op(), attr: attr.clone(), opset }
+                } else {
+                    let known = version.attrs.iter().map(|name| name.to_string()).collect();
+                    OpError::UnknownAttr { op: op(), attr: attr.clone(), known }
+                },
+            );
         }
         // Absent operands at the end are as good as none.
         let found = node.inputs.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);

@@ -38,8 +38,8 @@ pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use lift::{Lift, Version};
 pub use onnx_form::{
-    BRAINCHIP, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr, OnnxFunction, OnnxNode,
-    RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
+    BRAINCHIP, BRAINCHIP_OPSET, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr,
+    OnnxFunction, OnnxNode, RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
 };
 pub use operator::{
     Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer,

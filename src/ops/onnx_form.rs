@@ -10,6 +10,8 @@ use crate::tensor::{DType, Dim, Tensor, TensorType};
 
 /// Domain of the hardware layers.
 pub const BRAINCHIP: &str = "com.brainchip";
+/// The opset of [`BRAINCHIP`].
+pub const BRAINCHIP_OPSET: i64 = 1;
 /// The opset of domain `""` that emitted files import.
 pub const ONNX_OPSET: i64 = 21;
 
@@ -66,6 +68,8 @@ impl OnnxNode {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxFunction {
     pub domain: String,
+    /// The opset of the domain that it belongs to.
+    pub opset: i64,
     pub name: String,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
@@ -97,11 +101,11 @@ impl Bound {
     }
 }
 
-/// Makes the body of an op_type from what is proven of all its nodes.
+/// Makes the body of an op_type, given its name, from what is proven of all its nodes.
 ///
 /// # Errors
 /// No body computes every one of them exactly.
-pub type MakeFunction = fn(op_type: &str, bound: Bound) -> Result<OnnxFunction, OpError>;
+pub type MakeFunction = Arc<dyn Fn(&str, Bound) -> Result<OnnxFunction, OpError> + Send + Sync>;
 
 /// A node as ONNX.
 pub enum Lowered {

@@ -1,5 +1,7 @@
 //! The faces that every operator has.
 
+use std::borrow::Cow;
+
 use super::layer::Step;
 use super::{Call, Inputs, Lift, LowerCx, Lowered, OpError, Schema};
 use crate::ir::{Attrs, Range};
@@ -48,16 +50,16 @@ pub enum Quantize {
     /// It has no integer form: it stays float, for this reason.
     No(&'static str),
     /// It is a device layer.
-    Layer(DeviceLayer),
+    Layer(Box<dyn DeviceLayer>),
 }
 
 /// What a layer means in floats, and how that becomes integers.
-#[derive(Clone, Copy)]
-pub struct DeviceLayer {
+pub trait DeviceLayer {
     /// The standard operators that the float form stands for.
-    pub chain: fn(&Call) -> Result<Vec<Step>, OpError>,
+    fn chain(&self, call: &Call) -> Result<Vec<Step>, OpError>;
+
     /// The parameter computation.
-    pub quantize: fn(&LayerCall) -> Result<QuantizedLayer, OpError>,
+    fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError>;
 }
 
 /// A device layer in float form, with all that its parameters depend on.
@@ -82,7 +84,7 @@ pub enum LayerOperand {
     Absent,
     /// A new constant, called `<node name>_<suffix>`.
     Constant {
-        suffix: &'static str,
+        suffix: Cow<'static, str>,
         tensor: Tensor,
     },
 }

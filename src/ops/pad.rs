@@ -1,11 +1,13 @@
 //! Operators that put elements around a tensor: `pad`, `channel_pad`.
 
+use std::sync::Arc;
+
 use ndarray::{ArrayD, IxDyn, Slice};
 
 use super::number::Real;
 use super::{
-    Arithmetic, BRAINCHIP, Bound, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
-    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Version, for_float,
+    Arithmetic, BRAINCHIP, BRAINCHIP_OPSET, Bound, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx,
+    Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Version, for_float,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, TensorType, dispatch};
@@ -269,7 +271,7 @@ impl Operator for ChannelPad {
         let pads = cx.initializer("pads", Tensor::vector(vec![0, 0, top, left, 0, 0, bottom, right]));
         let [x, value] = [0, 1].map(|position| cx.operand_names.get(position).cloned().unwrap_or_default());
         let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("BRNPad", vec![x, pads, value]) };
-        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {
@@ -303,6 +305,7 @@ fn function(op_type: &str, _: Bound) -> Result<OnnxFunction, OpError> {
     let scalar =
         |name: &str, tensor| OnnxNode::new("Constant", &[], &[name]).attr("value", OnnxAttr::Tensor(tensor));
     Ok(OnnxFunction {
+        opset: BRAINCHIP_OPSET,
         domain: BRAINCHIP.to_owned(),
         name: op_type.to_owned(),
         inputs: ["x", "pads", "value"].map(str::to_owned).to_vec(),

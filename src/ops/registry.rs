@@ -14,6 +14,7 @@ pub struct Entry {
     pub operator: Box<dyn Operator>,
 }
 
+#[derive(Clone)]
 pub struct Registry {
     ops: BTreeMap<String, Arc<Entry>>,
     lifts: BTreeMap<(String, String), Lift>,
@@ -39,7 +40,7 @@ impl Registry {
     pub fn add(&mut self, operator: Box<dyn Operator>) {
         let schema = operator.schema();
         for lift in operator.lifts() {
-            self.lifts.insert((lift.domain.to_owned(), lift.op_type.to_string()), lift);
+            self.lifts.insert((lift.domain.to_string(), lift.op_type.to_string()), lift);
         }
         self.ops.insert(schema.name.to_string(), Arc::new(Entry { schema, operator }));
     }

@@ -10,8 +10,7 @@ use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Names, Node, NodeId, Value, ValueId};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
-    Builder, Call, DeviceLayer, LayerCall, LayerOperand, Lowered, OpError, Quantize, QuantizedLayer,
-    Registry, lower_node,
+    Builder, Call, LayerCall, LayerOperand, Lowered, OpError, Quantize, QuantizedLayer, Registry, lower_node,
 };
 use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
 
@@ -307,7 +306,7 @@ fn layer_parameters(
         return Err(OpError::UnknownOp { op: node.name.to_string(), similar: None });
     };
     let entry = registry.get(op)?;
-    let Quantize::Layer(DeviceLayer { quantize, .. }) = entry.operator.quantize() else {
+    let Quantize::Layer(layer) = entry.operator.quantize() else {
         return Err(OpError::Unsupported { op: op.to_string(), what: "quantization".into(), way_out: None });
     };
     let operands: Vec<Option<TensorType>> =
@@ -319,7 +318,7 @@ fn layer_parameters(
         .collect();
     let operand_grids: Vec<Option<&AffineGrid>> =
         node.operands.iter().map(|operand| operand.and_then(|value| grids.get(&value))).collect();
-    quantize(&LayerCall {
+    layer.quantize(&LayerCall {
         call: Call { schema: &entry.schema, attrs, operands: &operands },
         constants: &constants,
         grids: &operand_grids,

@@ -1,5 +1,7 @@
 //! Additions on the device: `QuantizedAdd`.
 
+use std::sync::Arc;
+
 use super::Form;
 use super::body::{self, Body};
 use super::chain::{self, Source, Step};
@@ -10,8 +12,7 @@ use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, MakeFunction, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer,
-    Schema, Version,
+    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
 };
 use crate::tensor::round::exponent_of;
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
@@ -184,6 +185,16 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     node.layer("QuantizedAdd", Attrs::new(), operands, storage)
 }
 
+impl DeviceLayer for QuantizedAdd {
+    fn chain(&self, call: &Call) -> Result<Vec<Step>, OpError> {
+        chain(call)
+    }
+
+    fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
+        quantize(layer)
+    }
+}
+
 impl Operator for QuantizedAdd {
     fn schema(&self) -> Schema {
         Schema::new("QuantizedAdd", DOC)
@@ -216,7 +227,7 @@ impl Operator for QuantizedAdd {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::Layer(DeviceLayer { chain, quantize })
+        Quantize::Layer(Box::new(QuantizedAdd))
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
@@ -241,10 +252,9 @@ impl Operator for QuantizedAdd {
             scaled: call.opt_ty(S_OUT).is_some(),
         };
         let name = op_type.to_string();
-        let function: MakeFunction = function;
         function(&name, bound)?;
         let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node(&name, cx.operand_names.to_vec()) };
-        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function })
+        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

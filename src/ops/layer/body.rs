@@ -7,7 +7,9 @@
 
 use super::integer::fits_i32;
 use super::op_type::Activation;
-use crate::ops::{BRAINCHIP, Bound, OnnxAttr, OnnxFunction, OnnxNode, OpError, RefAttr, dtype_to_onnx};
+use crate::ops::{
+    BRAINCHIP, BRAINCHIP_OPSET, Bound, OnnxAttr, OnnxFunction, OnnxNode, OpError, RefAttr, dtype_to_onnx,
+};
 use crate::tensor::{DType, Element, Tensor};
 
 /// Sums up to this are exact in float32, in any order.
@@ -145,6 +147,14 @@ impl Body {
     /// The function with these results.
     pub fn function_of(self, op_type: &str, inputs: Vec<String>, outputs: Vec<String>) -> OnnxFunction {
         let (domain, name) = (BRAINCHIP.to_owned(), op_type.to_owned());
-        OnnxFunction { domain, name, inputs, outputs, attrs: self.attrs, nodes: self.nodes }
+        OnnxFunction {
+            domain,
+            opset: BRAINCHIP_OPSET,
+            name,
+            inputs,
+            outputs,
+            attrs: self.attrs,
+            nodes: self.nodes,
+        }
     }
 }

@@ -1,18 +1,19 @@
-//! The float meaning of a layer: standard operators, each applied to the result of the one before.
+//! The float meaning of a layer: standard operators, most applied to the result of the one before.
 //!
 //! Types, values and the unfused form of a layer all come from this one list, so a layer in float
 //! form computes what its operators compute, bit for bit.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::ir::{Attrs, ValueId};
-use crate::ops::{Arithmetic, Builder, Call, DeviceLayer, Inputs, OpError, Quantize, Registry};
+use crate::ops::{Arithmetic, Builder, Call, Inputs, OpError, Quantize, Registry};
 use crate::tensor::{Tensor, TensorType};
 
-/// One operator of a chain.
+/// One operator of a chain; it has one result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    pub op: &'static str,
+    pub op: Cow<'static, str>,
     pub attrs: Attrs,
     pub operands: Vec<Source>,
 }
@@ -24,11 +25,13 @@ pub enum Source {
     Operand(usize),
     /// The result of the step before.
     Previous,
+    /// The result of the step at this position, which comes earlier.
+    Step(usize),
 }
 
 impl Step {
-    pub fn new(op: &'static str, attrs: Attrs, operands: &[Source]) -> Self {
-        Self { op, attrs, operands: operands.to_vec() }
+    pub fn new(op: impl Into<Cow<'static, str>>, attrs: Attrs, operands: &[Source]) -> Self {
+        Self { op: op.into(), attrs, operands: operands.to_vec() }
     }
 
     /// A step on the result of the one before, without attributes.
@@ -36,10 +39,12 @@ impl Step {
         Self::new(op, Attrs::new(), &[Source::Previous])
     }
 
-    fn gather<T: Clone>(&self, operands: &[Option<T>], previous: Option<&T>) -> Vec<Option<T>> {
+    /// The operands of the step: of the layer, and of `results`, those of the steps before.
+    fn gather<T: Clone>(&self, operands: &[Option<T>], results: &[T]) -> Vec<Option<T>> {
         let pick = |source: &Source| match source {
             Source::Operand(position) => operands.get(*position).cloned().flatten(),
-            Source::Previous => previous.cloned(),
+            Source::Previous => results.last().cloned(),
+            Source::Step(position) => results.get(*position).cloned(),
         };
         self.operands.iter().map(pick).collect()
     }
@@ -53,8 +58,8 @@ static STANDARD: LazyLock<Registry> = LazyLock::new(Registry::built_in);
 pub fn types(steps: &[Step], operands: &[Option<TensorType>]) -> Result<Vec<TensorType>, OpError> {
     let mut types: Vec<TensorType> = Vec::new();
     for step in steps {
-        let attrs = STANDARD.complete(step.op, step.attrs.clone())?;
-        let results = STANDARD.infer(step.op, &attrs, &step.gather(operands, types.last()))?;
+        let attrs = STANDARD.complete(&step.op, step.attrs.clone())?;
+        let results = STANDARD.infer(&step.op, &attrs, &step.gather(operands, &types))?;
         // Every operator of a chain has one result.
         types.extend(results.into_iter().take(1));
     }
@@ -63,13 +68,13 @@ pub fn types(steps: &[Step], operands: &[Option<TensorType>]) -> Result<Vec<Tens
 
 /// The result of the chain.
 pub fn eval(steps: &[Step], inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
-    let mut last: Option<Tensor> = None;
+    let mut results: Vec<Tensor> = Vec::new();
     for step in steps {
-        let attrs = STANDARD.complete(step.op, step.attrs.clone())?;
-        let operands = step.gather(inputs.tensors, last.as_ref());
-        last = STANDARD.eval(step.op, &attrs, &operands, Arithmetic::Exact)?.into_iter().next();
+        let attrs = STANDARD.complete(&step.op, step.attrs.clone())?;
+        let operands = step.gather(inputs.tensors, &results);
+        results.extend(STANDARD.eval(&step.op, &attrs, &operands, Arithmetic::Exact)?.into_iter().take(1));
     }
-    Ok(last.into_iter().collect())
+    Ok(results.pop().into_iter().collect())
 }
 
 /// Builds the chain that a layer in float form stands for; the last result is called `name`, those
@@ -91,19 +96,19 @@ pub fn expand(
     let types: Vec<Option<TensorType>> =
         operands.iter().map(|operand| operand.map(|value| builder.graph.ty(value).clone())).collect();
     let call = Call { schema: &entry.schema, attrs, operands: &types };
-    let Quantize::Layer(DeviceLayer { chain, .. }) = entry.operator.quantize() else {
+    let Quantize::Layer(layer) = entry.operator.quantize() else {
         return Err(call.unsupported("the float form of an operator that is no layer"));
     };
-    let steps = chain(&call)?;
-    let first = steps.iter().position(|step| !matches!(step.op, "channel_pad" | "flatten"));
-    let mut last: Option<ValueId> = None;
+    let steps = layer.chain(&call)?;
+    let first = steps.iter().position(|step| !matches!(&*step.op, "channel_pad" | "flatten"));
+    let mut results: Vec<ValueId> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         let name = if i + 1 == steps.len() { name.to_owned() } else { format!("{name}_{}", step.op) };
-        let node = builder.node(step.op, step.attrs.clone(), step.gather(operands, last.as_ref()), &name)?;
+        let node = builder.node(&step.op, step.attrs.clone(), step.gather(operands, &results), &name)?;
         if Some(i) == first {
             builder.graph.set_node_name(node, node_name);
         }
-        last = Some(ValueId { node, result: 0 });
+        results.push(ValueId { node, result: 0 });
     }
-    last.ok_or_else(|| call.unsupported("a layer of no operators"))
+    results.pop().ok_or_else(|| call.unsupported("a layer of no operators"))
 }

@@ -1,5 +1,7 @@
 //! Concatenations on the device: `QuantizedConcat`.
 
+use std::sync::Arc;
+
 use super::Form;
 use super::body::Body;
 use super::chain::{self, Source, Step};
@@ -58,6 +60,16 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     Ok(vec![value])
 }
 
+impl DeviceLayer for QuantizedConcat {
+    fn chain(&self, call: &Call) -> Result<Vec<Step>, OpError> {
+        chain(call)
+    }
+
+    fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
+        quantize(layer)
+    }
+}
+
 impl Operator for QuantizedConcat {
     fn schema(&self) -> Schema {
         Schema::new(
@@ -94,7 +106,7 @@ impl Operator for QuantizedConcat {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::Layer(DeviceLayer { chain, quantize })
+        Quantize::Layer(Box::new(QuantizedConcat))
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
@@ -104,7 +116,7 @@ impl Operator for QuantizedConcat {
             ..cx.node("QuantizedConcat", cx.operand_names.to_vec())
         };
         let node = node.attr("scale", scale_attr(cx)?);
-        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -1,5 +1,7 @@
 //! Dense layers on the device: `QuantizedDense1D`.
 
+use std::sync::Arc;
+
 use super::body::{self, Body};
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale, Sum, Tail};
@@ -11,8 +13,7 @@ use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, MakeFunction, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer,
-    Schema, Version,
+    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -208,6 +209,16 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     node.layer("QuantizedDense1D", attrs, vec![x, w, b, max_value, m, s_out], storage)
 }
 
+impl DeviceLayer for QuantizedDense1D {
+    fn chain(&self, call: &Call) -> Result<Vec<Step>, OpError> {
+        chain(call)
+    }
+
+    fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
+        quantize(layer)
+    }
+}
+
 impl Operator for QuantizedDense1D {
     fn schema(&self) -> Schema {
         Schema::new("QuantizedDense1D", DOC)
@@ -258,7 +269,7 @@ impl Operator for QuantizedDense1D {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::Layer(DeviceLayer { chain, quantize })
+        Quantize::Layer(Box::new(QuantizedDense1D))
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
@@ -283,14 +294,13 @@ impl Operator for QuantizedDense1D {
             scaled: is_scaled(&call),
         };
         let name = op_type.to_string();
-        let function: MakeFunction = function;
         function(&name, bound)?;
         let node = OnnxNode {
             domain: BRAINCHIP.to_owned(),
             inputs: cx.operand_names.iter().filter(|name| !name.is_empty()).cloned().collect(),
             ..cx.node(&name, Vec::new())
         };
-        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function })
+        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -1,5 +1,7 @@
 //! The tail of a quantized network: `Dequantizer`.
 
+use std::sync::Arc;
+
 use super::body::Body;
 use super::params::per_index;
 use crate::ir::{Attrs, ValueId};
@@ -137,7 +139,7 @@ impl Operator for Dequantizer {
             domain: BRAINCHIP.to_owned(),
             ..cx.node(&op_type(cx.result_names.len()), cx.operand_names.to_vec())
         };
-        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -1,5 +1,7 @@
 //! The head of a quantized network: `InputQuantizer`.
 
+use std::sync::Arc;
+
 use super::body::Body;
 use super::lifting::{output_scales, scale_attr, set_grid};
 use super::params::{largest, per_index};
@@ -249,7 +251,7 @@ impl Operator for InputQuantizer {
             OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("InputQuantizer", cx.operand_names.to_vec()) };
         let node =
             node.attr("perm", OnnxAttr::Ints(cx.call.ints("perm")?.to_vec())).attr("scale", scale_attr(cx)?);
-        Ok(Lowered::Layer { node, bound: Bound::default(), function })
+        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

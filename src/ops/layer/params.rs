@@ -182,5 +182,5 @@ pub fn shift_only_divisor(call: &Call, from: f64, to: f64) -> Result<f32, OpErro
 /// operand would be absent, which the layer's `infer` refuses.
 pub fn constant<T: Element>(suffix: &'static str, sizes: &[usize], elements: Vec<T>) -> LayerOperand {
     Tensor::new(sizes, elements)
-        .map_or(LayerOperand::Absent, |tensor| LayerOperand::Constant { suffix, tensor })
+        .map_or(LayerOperand::Absent, |tensor| LayerOperand::Constant { suffix: suffix.into(), tensor })
 }

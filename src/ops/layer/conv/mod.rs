@@ -10,8 +10,8 @@ use super::{Form, activation, activation_step, ceiling_is_in_place, pool};
 use crate::ir::{AttrKind, Attrs};
 use crate::kernels::{self, Byte, Conv2d, Pool2d};
 use crate::ops::{
-    Arithmetic, Bound, Call, Default, DeviceLayer, Example, Inputs, Lift, LowerCx, Lowered, OpError,
-    Operator, Quantize, Schema,
+    Arithmetic, Bound, Call, Default, DeviceLayer, Example, Inputs, LayerCall, Lift, LowerCx, Lowered,
+    OpError, Operator, Quantize, QuantizedLayer, Schema,
 };
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
@@ -25,6 +25,7 @@ const MAX_VALUE: usize = 4;
 const M: usize = 5;
 const S_OUT: usize = 6;
 
+#[derive(Clone, Copy)]
 pub struct QuantizedConv {
     pub depthwise: bool,
 }
@@ -212,6 +213,16 @@ fn proof(
     Ok(Bound { accumulator, pooled, foreign_padding })
 }
 
+impl DeviceLayer for QuantizedConv {
+    fn chain(&self, call: &Call) -> Result<Vec<Step>, OpError> {
+        chain(call, self.depthwise)
+    }
+
+    fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
+        parameters::quantize(layer, self.depthwise)
+    }
+}
+
 impl Operator for QuantizedConv {
     fn schema(&self) -> Schema {
         let doc = if self.depthwise { DEPTHWISE_DOC } else { CONV_DOC };
@@ -280,17 +291,7 @@ impl Operator for QuantizedConv {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::Layer(if self.depthwise {
-            DeviceLayer {
-                chain: |call| chain(call, true),
-                quantize: |layer| parameters::quantize(layer, true),
-            }
-        } else {
-            DeviceLayer {
-                chain: |call| chain(call, false),
-                quantize: |layer| parameters::quantize(layer, false),
-            }
-        })
+        Quantize::Layer(Box::new(*self))
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {

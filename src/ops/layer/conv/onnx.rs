@@ -1,5 +1,7 @@
 //! Convolution layers in ONNX: nodes, function bodies, and how both are read.
 
+use std::sync::Arc;
+
 use super::super::body::{self, Body};
 use super::super::lifting::{Parameters, scale_attr};
 use super::super::op_type::{Activation, Base, OpType, Pool};
@@ -7,8 +9,8 @@ use super::{B, M, MAX_VALUE, PADDING, QuantizedConv, S_OUT, W, X, proof};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::layer::{activation, expect_integer_form, pool};
 use crate::ops::{
-    BRAINCHIP, Bound, Call, Lift, LiftCx, LowerCx, Lowered, MakeFunction, OnnxAttr, OnnxFunction, OnnxNode,
-    OpError, Version,
+    BRAINCHIP, Bound, Call, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError,
+    Version,
 };
 use crate::tensor::{DType, Tensor};
 
@@ -43,7 +45,6 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
     let bound = proof(&call, depthwise, weights, bias, x_pad)?;
     let op_type = op_type(&call, depthwise)?;
     let name = op_type.to_string();
-    let function: MakeFunction = function;
     function(&name, bound)?;
 
     let mut attrs = vec!["strides"];
@@ -67,7 +68,7 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
         let groups = constant(W).and_then(|w| w.sizes().first().copied()).unwrap_or_default();
         node = node.attr("groups", OnnxAttr::Int(groups as i64));
     }
-    Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function })
+    Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
 }
 
 /// The body: pad, convolve, max-pool, activation, sum over the map, rescale.

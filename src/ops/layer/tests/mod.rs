@@ -6,9 +6,7 @@ mod forms;
 mod parameters;
 
 use crate::ir::{Attrs, Range};
-use crate::ops::{
-    Arithmetic, Call, DeviceLayer, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry,
-};
+use crate::ops::{Arithmetic, Call, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry};
 use crate::tensor::{AffineGrid, Tensor, TensorType};
 
 /// Every operator of this directory.
@@ -57,10 +55,8 @@ impl Case<'_> {
             self.operands.iter().enumerate().map(|(i, t)| t.as_ref().filter(|_| grid(i).is_none())).collect();
         let grids: Vec<Option<&AffineGrid>> = (0..self.operands.len()).map(grid).collect();
         let range = Range { lowest: self.range.0.into(), highest: self.range.1.into() };
-        let Quantize::Layer(DeviceLayer { quantize, .. }) = entry.operator.quantize() else {
-            panic!("{} is no layer", self.op)
-        };
-        quantize(&LayerCall {
+        let Quantize::Layer(layer) = entry.operator.quantize() else { panic!("{} is no layer", self.op) };
+        layer.quantize(&LayerCall {
             call: Call { schema: &entry.schema, attrs: &attrs, operands: &types },
             constants: &constants,
             grids: &grids,
