@@ -92,9 +92,6 @@ pub enum OnnxError {
     #[error("function `{function}` {problem}")]
     Function { function: String, problem: &'static str },
 
-    #[error("the body of function `{function}` is another for `{node}` than for `{other}`")]
-    Bodies { function: String, node: String, other: String },
-
     #[error("graph input and output are both called `{name}`, and are different values")]
     InputIsOutput { name: String },
 }
@@ -133,7 +130,6 @@ impl Report for OnnxError {
             OnnxError::Function { .. } => "Q0422",
             OnnxError::InputIsOutput { .. } => "Q0423",
             OnnxError::OutputType { .. } => "Q0424",
-            OnnxError::Bodies { .. } => "Q0425",
         }
     }
 
@@ -148,9 +144,6 @@ impl Report for OnnxError {
                 vec![format!(
                     "convert the model, for example by onnx.version_converter to opset {ONNX_OPSET}"
                 )]
-            }
-            OnnxError::Bodies { .. } => {
-                vec!["declare an operand or an attribute of the layer for what differs, or two layers".into()]
             }
             OnnxError::Sparse { .. } => vec!["store it as a dense tensor".into()],
             OnnxError::Operator { way: Some(way), .. } => vec![(*way).into()],

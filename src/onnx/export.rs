@@ -50,6 +50,7 @@ pub fn encode(graph: &Graph, registry: &Registry) -> Result<Vec<u8>, Diagnostics
 
 fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> {
     let mut lowered = lower(graph, registry)?;
+    let functions = functions(&mut lowered.groups, &lowered.functions)?;
     let mut writer = Writer::new(graph).map_err(WithPlaces::new)?;
     let locals: Vec<Locals> = lowered.groups.iter().map(|group| writer.locals(group)).collect();
     for (group, locals) in lowered.groups.iter().zip(&locals) {
@@ -57,8 +58,8 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
     }
     writer.outputs(&mut lowered.node_names);
 
-    let functions = functions(&lowered.functions)?;
-    let opsets: Opsets = functions.iter().map(|function| (function.domain.clone(), function.opset)).collect();
+    let opsets: Opsets =
+        functions.iter().map(|(function, _)| (function.domain.clone(), function.opset)).collect();
     let used = writer.proto.node.iter().filter_map(|node| node.domain.as_deref());
     let opset_import = imports(used, &opsets);
     Ok(ModelProto {
@@ -66,7 +67,10 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         opset_import,
         graph: Some(writer.proto),
-        functions: functions.iter().map(|function| function_proto(function, &opsets)).collect(),
+        functions: functions
+            .iter()
+            .map(|(function, overload)| function_proto(function, overload, &opsets))
+            .collect(),
         ..ModelProto::default()
     })
 }
@@ -80,14 +84,15 @@ struct Group<'g> {
 }
 
 /// What makes the function of each op_type (by domain and name), in the order of first use.
-type Functions<'g> = IndexMap<(String, String), Calls<'g>>;
+type Functions = IndexMap<(String, String), Calls>;
 
 /// The layers of one op_type.
 #[derive(Default)]
-struct Calls<'g> {
+struct Calls {
     /// What holds for all of them.
     bound: Bound,
-    makers: Vec<(MakeFunction, &'g Node)>,
+    /// What makes its function, for each group of one.
+    makers: Vec<(MakeFunction, usize)>,
 }
 
 /// The version of every domain that functions are of.
@@ -95,7 +100,7 @@ type Opsets = BTreeMap<String, i64>;
 
 struct LoweredGraph<'g> {
     groups: Vec<Group<'g>>,
-    functions: Functions<'g>,
+    functions: Functions,
     node_names: Names,
 }
 
@@ -117,7 +122,7 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
                     let key = (node.domain.clone(), node.op_type.clone());
                     let calls = lowered.functions.entry(key).or_default();
                     calls.bound = calls.bound.max(bound);
-                    calls.makers.push((function, graph.node(id)));
+                    calls.makers.push((function, lowered.groups.len()));
                     vec![node]
                 }
             };
@@ -141,33 +146,40 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
     Ok(lowered)
 }
 
-/// One function for each op_type.
-///
-/// # Errors
-/// Those of the layers, and layers of one op_type whose bodies differ: a call has no way to say which
-/// it means.
-fn functions(functions: &Functions) -> Result<Vec<OnnxFunction>, Diagnostics> {
-    let mut made = Vec::new();
+/// The functions that the layers call, each body once: where layers of one op_type have several, all
+/// but the first get an overload, by which the calls name them.
+fn functions(
+    groups: &mut [Group],
+    functions: &Functions,
+) -> Result<Vec<(OnnxFunction, String)>, Diagnostics> {
+    let mut all = Vec::new();
     let mut diagnostics = Diagnostics::default();
-    for ((domain, op_type), calls) in functions {
-        let mut first: Option<(OnnxFunction, &Node)> = None;
-        for (make, node) in &calls.makers {
-            match (make(op_type, calls.bound), &first) {
-                (Err(error), _) => diagnostics.push(WithPlaces::new(error).at_loc(&node.loc, "")),
-                (Ok(function), None) => first = Some((function, node)),
-                (Ok(function), Some((known, other))) if function != *known => {
-                    let (function, other) = (format!("{domain}.{op_type}"), other.name.to_string());
-                    let node_name = node.name.to_string();
-                    let error = OnnxError::Bodies { function, node: node_name, other };
+    for ((_, op_type), calls) in functions {
+        let mut bodies: Vec<OnnxFunction> = Vec::new();
+        for (make, group) in &calls.makers {
+            let Some(Group { node, nodes, .. }) = groups.get_mut(*group) else { continue };
+            let function = match make(op_type, calls.bound) {
+                Ok(function) => function,
+                Err(error) => {
                     diagnostics.push(WithPlaces::new(error).at_loc(&node.loc, ""));
+                    continue;
                 }
-                (Ok(_), Some(_)) => {}
+            };
+            let known = bodies.iter().position(|body| *body == function);
+            let at = known.unwrap_or(bodies.len());
+            if known.is_none() {
+                bodies.push(function);
             }
+            nodes.iter_mut().for_each(|node| node.overload = overload(at));
         }
-        made.extend(first.map(|(function, _)| function));
+        all.extend(bodies.into_iter().enumerate().map(|(at, function)| (function, overload(at))));
     }
     diagnostics.into_result()?;
-    Ok(made)
+    Ok(all)
+}
+
+fn overload(at: usize) -> String {
+    if at == 0 { String::new() } else { (at + 1).to_string() }
 }
 
 /// Final names of what only one group knows: its initializers and inner values.
@@ -325,17 +337,19 @@ fn node_proto(node: &OnnxNode, input: Vec<String>, output: Vec<String>) -> NodeP
         name: Some(node.name.clone()).filter(|name| !name.is_empty()),
         op_type: Some(node.op_type.clone()),
         domain: Some(node.domain.clone()).filter(|domain| !domain.is_empty()),
+        overload: Some(node.overload.clone()).filter(|overload| !overload.is_empty()),
         attribute: node.attrs.iter().map(|(name, value)| attr::encode(name, value)).collect(),
         ..NodeProto::default()
     }
 }
 
-fn function_proto(function: &OnnxFunction, opsets: &Opsets) -> FunctionProto {
+fn function_proto(function: &OnnxFunction, overload: &str, opsets: &Opsets) -> FunctionProto {
     let used = function.nodes.iter().map(|node| node.domain.as_str());
     let node = |node: &OnnxNode| node_proto(node, node.inputs.clone(), node.outputs.clone());
     FunctionProto {
         domain: Some(function.domain.clone()),
         name: Some(function.name.clone()),
+        overload: Some(overload.to_owned()).filter(|overload| !overload.is_empty()),
         input: function.inputs.clone(),
         output: function.outputs.clone(),
         attribute: function.attrs.clone(),

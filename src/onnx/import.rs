@@ -302,6 +302,7 @@ impl<'m> Importer<'m> {
             name: node.name.clone(),
             domain: node.domain.to_owned(),
             op_type: node.op_type.to_owned(),
+            overload: String::new(),
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             attrs,

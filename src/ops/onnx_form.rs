@@ -42,6 +42,8 @@ pub struct OnnxNode {
     pub name: String,
     pub domain: String,
     pub op_type: String,
+    /// Which of the functions of that name is called; most have one, whose overload is empty.
+    pub overload: String,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
     pub attrs: BTreeMap<String, OnnxAttr>,
@@ -52,6 +54,7 @@ impl OnnxNode {
     pub fn new(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         Self {
             op_type: op_type.to_owned(),
+            overload: String::new(),
             inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             ..Self::default()
@@ -171,6 +174,7 @@ impl<'a> LowerCx<'a> {
             name: self.node_name.to_owned(),
             domain: String::new(),
             op_type: op_type.to_owned(),
+            overload: String::new(),
             inputs,
             outputs: self.result_names.to_vec(),
             attrs: BTreeMap::new(),
