@@ -10,15 +10,15 @@ use crate::rewrite::{Checks, RuleReport, check_rules};
 
 /// Tests the rules of files, and prints a line for each rule and a counter-example for each fault.
 pub fn check(session: &mut Session, args: &RulesCheckArgs) -> Result<(), End> {
-    let mut sets = read_rules(session, &args.files)?;
-    if let Some(only) = &args.rule {
-        sets.iter_mut().for_each(|set| set.rules.retain(|rule| *rule.name == **only));
-        if sets.iter().all(|set| set.rules.is_empty()) {
-            return Err(End::Usage(format!("there is no rule `{only}` in these files")));
-        }
+    let sets = read_rules(session, &args.files)?;
+    let only = args.rule.as_deref();
+    if let Some(only) = only
+        && !sets.iter().flat_map(|set| &set.rules).any(|rule| *rule.name == *only)
+    {
+        return Err(End::Usage(format!("there is no rule `{only}` in these files")));
     }
     let checks = Checks { instances: args.instances, seed: args.seed, ..Checks::default() };
-    let reports = check_rules(&sets, &session.registry, &checks);
+    let reports = check_rules(&sets, only, &session.registry, &checks);
     if let Some(dir) = &args.write {
         std::fs::create_dir_all(dir).map_err(|error| io_fault(dir, error))?;
     }

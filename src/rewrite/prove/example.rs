@@ -39,8 +39,8 @@ pub fn text(words: &str, found: &Found, registry: &Registry) -> String {
 }
 
 /// The left side of an instance, with the inner value at `read` as a further output.
-pub fn left(rule: &Rule, words: &str, trial: &Trial, read: Option<ValueId>, registry: &Registry) -> String {
-    let mut graph = trial.before.clone();
+pub fn left(rule: &Rule, words: &str, before: &Graph, read: Option<ValueId>, registry: &Registry) -> String {
+    let mut graph = before.clone();
     if let Some(value) = read {
         graph.add_output(graph.value(value).name.clone(), value);
     }

@@ -22,6 +22,12 @@ pub enum CheckError {
     Shared { rule: Arc<str>, value: String },
     #[error("no instance of rule `{rule}` was found in {attempts} attempts: it is not tested")]
     Untested { rule: Arc<str>, attempts: usize },
+    #[error("{what} is never applied: {by} takes all that it matches")]
+    Shadowed { what: String, by: String, seen: Option<usize> },
+    #[error("the rules of `{set}` do not come to an end where `{rule}` matches")]
+    Endless { set: Arc<str>, rule: Arc<str> },
+    #[error("rule `{rule}` can never match: two of its conditions exclude each other")]
+    Contradiction { rule: Arc<str> },
 }
 
 impl Words for CheckError {
@@ -32,6 +38,9 @@ impl Words for CheckError {
             CheckError::Worse { .. } => "Q0542",
             CheckError::Shared { .. } => "Q0543",
             CheckError::Untested { .. } => "Q0544",
+            CheckError::Shadowed { .. } => "Q0545",
+            CheckError::Endless { .. } => "Q0546",
+            CheckError::Contradiction { .. } => "Q0547",
         }
     }
 
@@ -56,6 +65,19 @@ impl Words for CheckError {
                 "name that value in the pattern (`y @ …`) and say `where single_use(y)`, or write `expand`"
             }
             CheckError::Untested { .. } => "do its conditions contradict each other?",
+            CheckError::Shadowed { seen: Some(instances), .. } => {
+                return vec![format!(
+                    "it took all {instances} instances that were tried; the special case goes first"
+                )];
+            }
+            CheckError::Shadowed { seen: None, .. } => "the special case goes first; or remove it",
+            CheckError::Endless { .. } => {
+                "what a right side makes is matched again: a `where` condition should say when the work is done, or \
+                 let the set be saturated"
+            }
+            CheckError::Contradiction { .. } => {
+                "one of them is wrong; what holds in either case goes into two rules"
+            }
         };
         vec![hint.to_owned()]
     }

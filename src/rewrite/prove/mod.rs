@@ -20,6 +20,7 @@ mod search;
 mod shapes;
 mod sheet;
 mod shrink;
+mod statics;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -62,12 +63,27 @@ impl Default for Checks {
     }
 }
 
-/// Tests every rule against the contract of its set.
-pub fn check(sets: &[Ruleset], registry: &Registry, checks: &Checks) -> Vec<RuleReport> {
+/// Tests every rule, or those of one name, against the contract of its set.
+pub fn check(sets: &[Ruleset], only: Option<&str>, registry: &Registry, checks: &Checks) -> Vec<RuleReport> {
     let rules: Vec<(&Ruleset, &Rule)> =
         sets.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule))).collect();
-    rules.into_par_iter().map(|(set, rule)| Prover::new(set, rule, registry, checks).run()).collect()
+    let asked = |(_, rule): &(&Ruleset, &Rule)| only.is_none_or(|only| *rule.name == *only);
+    let tested = rules.into_par_iter().filter(asked);
+    let mut reports: Vec<RuleReport> =
+        tested.map(|(set, rule)| Prover::new(set, rule, registry, checks).run()).collect();
+    // Rules that keep each other going are reported once.
+    let mut told = BTreeSet::new();
+    for report in &mut reports {
+        report.findings.retain(|finding| {
+            let labels = finding.diagnostic.labels.iter().map(|label| label.place.clone());
+            finding.diagnostic.code != "Q0546" || told.insert(labels.collect::<BTreeSet<_>>())
+        });
+    }
+    reports
 }
+
+/// Instances that a rule is looked at with beside the others of its set.
+const KEPT: usize = 16;
 
 /// Whether all inputs are f32, or all constants where it has no inputs.
 fn usual(instance: &Instance) -> bool {
@@ -99,6 +115,8 @@ struct Prover<'a> {
     inputs: BTreeSet<usize>,
     /// Instances over f32.
     usual: usize,
+    /// The first instances.
+    kept: Vec<Instance>,
     /// The first fault on other storages, and the choices that led there.
     elsewhere: Option<(Found, Vec<u32>)>,
 }
@@ -134,6 +152,7 @@ impl<'a> Prover<'a> {
             shared_example: None,
             inputs: BTreeSet::new(),
             usual: 0,
+            kept: Vec::new(),
             elsewhere: None,
         }
     }
@@ -148,6 +167,12 @@ impl<'a> Prover<'a> {
     }
 
     fn run(mut self) -> RuleReport {
+        if let Some(statics::Contradiction { first, second }) = statics::contradiction(self.plan.rule) {
+            let error = CheckError::Contradiction { rule: self.plan.rule.name.clone() };
+            let error = WithPlaces::new(error).at(second, "this").at(first, "and this");
+            self.report.findings.push(Finding { diagnostic: error.into(), example: None });
+            return self.report;
+        }
         // Rules are told apart by name, so that one rule's instances do not depend on the others.
         let name = self.set.name.bytes().chain(self.plan.rule.name.bytes());
         let seed = name.fold(self.checks.seed, |seed, byte| {
@@ -194,6 +219,9 @@ impl<'a> Prover<'a> {
                     Outcome::Applies(trial) => {
                         fits = true;
                         self.report.instances += 1;
+                        if self.kept.len() < KEPT {
+                            self.kept.push(instance.clone());
+                        }
                         let usual = usual(instance);
                         self.usual += usize::from(usual);
                         faulty = self.examine(instance, *trial);
@@ -233,7 +261,48 @@ impl<'a> Prover<'a> {
             self.lattices(seed);
         }
         self.costs();
+        if self.set.driver == Driver::Greedy {
+            self.shadows();
+            // What costs more each time has no end, and that is said.
+            if !self.report.has_errors() {
+                self.endless();
+            }
+        }
         self.report
+    }
+
+    /// Whether an earlier rule of the set leaves nothing of this one.
+    fn shadows(&mut self) {
+        let rule = self.plan.rule;
+        let earlier =
+            self.set.rules.iter().take_while(|other| other.span != rule.span || other.arm < rule.arm);
+        let mut found = earlier.filter_map(|earlier| {
+            Some((earlier, statics::shadows(earlier, rule, &self.kept, self.registry)?))
+        });
+        let Some((earlier, shadow)) = found.next() else { return };
+        let arm = |rule: &Rule| format!("right side {} of `{}`", rule.arm + 1, rule.name);
+        let (what, by) = match earlier.span == rule.span {
+            true => (arm(rule), format!("right side {}", earlier.arm + 1)),
+            false => (format!("rule `{}`", rule.name), format!("`{}`, which comes before it,", earlier.name)),
+        };
+        let (seen, severity) = match shadow {
+            statics::Shadow::Covers => (None, Severity::Error),
+            statics::Shadow::Takes(instances) => (Some(instances), Severity::Warning),
+        };
+        let error = WithPlaces::new(CheckError::Shadowed { what, by, seen }).at(rule.span, "");
+        let error = if earlier.span == rule.span { error } else { error.at(earlier.span, "takes it first") };
+        let diagnostic = Diagnostic { severity, ..error.into() };
+        self.report.findings.push(Finding { diagnostic, example: None });
+    }
+
+    fn endless(&mut self) {
+        let graphs = self.kept.iter().filter_map(|instance| Some(instance.graph()?.graph)).collect();
+        let Some((graph, labels)) = statics::endless(self.set, graphs, self.registry) else { return };
+        let rule = self.plan.rule;
+        let error = CheckError::Endless { set: self.set.name.clone(), rule: rule.name.clone() };
+        let example = example::left(rule, &error.to_string(), &graph, None, self.registry);
+        let diagnostic = Diagnostic { labels, ..WithPlaces::new(error).into() };
+        self.report.findings.push(Finding { diagnostic, example: Some(example) });
     }
 
     /// Whether a fault may be overlooked on other storages than f32: the engines do not apply a rule
@@ -251,7 +320,7 @@ impl<'a> Prover<'a> {
             self.worse += 1;
             if self.worse_example.as_ref().is_none_or(|(least, _)| size < *least) {
                 let words = "the right side costs more than this";
-                let text = example::left(self.plan.rule, words, &trial, None, self.registry);
+                let text = example::left(self.plan.rule, words, &trial.before, None, self.registry);
                 self.worse_example = Some((size, text));
             }
         }
@@ -261,7 +330,7 @@ impl<'a> Prover<'a> {
                 let value = instance.graph().and_then(|before| before.inner.get(inner).copied());
                 let name = value.map(|value| trial.before.value(value).name.to_string()).unwrap_or_default();
                 let words = format!("where `{name}` has another reader, its work is done twice");
-                let text = example::left(self.plan.rule, &words, &trial, value, self.registry);
+                let text = example::left(self.plan.rule, &words, &trial.before, value, self.registry);
                 self.shared_example = Some((size, name, text));
             }
         }

@@ -14,7 +14,7 @@ fn checked(contract: &str, driver: &str, members: &str) -> (Vec<RuleReport>, Str
     };
     let loaded = load(&mut sources, &registry, "test.qrules", &text, read);
     let loaded = loaded.unwrap_or_else(|found| panic!("{}", shown(&found.0, &sources)));
-    let reports = check(&loaded.sets, &registry, &Checks { instances: 24, ..Checks::default() });
+    let reports = check(&loaded.sets, None, &registry, &Checks { instances: 24, ..Checks::default() });
     let mut all = String::new();
     for finding in reports.iter().flat_map(|report| &report.findings) {
         all += &shown(std::slice::from_ref(&finding.diagnostic), &sources);
@@ -121,8 +121,57 @@ fn dearer_right_sides_are_faults_of_greedy_rules() {
 
 #[test]
 fn what_cannot_match_is_said_to_be_untested() {
-    let rule = "rule never { relu(x) where rank(x) == 2 && rank(x) == 3 => relu(x) }";
+    let rule = "rule never { relu(x) where rank(x) == 2 && dim(x, 2) == 3 => x }";
     faulty("bitexact", "saturate", rule, ("Q0544", Severity::Warning), &["never"]);
+}
+
+#[test]
+fn conditions_that_exclude_each_other_are_faults() {
+    for conditions in [
+        "rank(x) == 2 && rank(x) == 3",
+        "rank(x) < 2 where rank(x) >= 2",
+        "2 < dim(x, 0) && dim(x, 0) < 3",
+        "is_float(x) && !is_float(x)",
+        "is_constant(x) where dtype(x) == f32 where !is_constant(x)",
+    ] {
+        let rule = format!("rule never {{ relu(x) where {conditions} => x }}");
+        faulty("bitexact", "saturate", &rule, ("Q0547", Severity::Error), &["and this"]);
+    }
+    let rule =
+        "rule some { relu(x) where rank(x) <= 2 && 2 <= rank(x) where dtype(x) == f32 => max(x, 0.0) }";
+    sound(
+        "bitexact",
+        "saturate",
+        &rule.replace("=>", "where type(x) == type(result) =>").replace("some", "some expand"),
+    );
+}
+
+#[test]
+fn rules_of_which_an_earlier_one_takes_all_are_faults_of_greedy_sets() {
+    let general = "rule general { relu(relu(x)) => relu(x) }";
+    let special = "rule special { relu(r @ relu(x)) where rank(x) == 2 => relu(x) }";
+    let shadowed = format!("{general} {special}");
+    faulty("bitexact", "greedy", &shadowed, ("Q0545", Severity::Error), &["`special`", "takes it first"]);
+    sound("bitexact", "greedy", &format!("{special} {general}"));
+    sound("bitexact", "saturate", &shadowed);
+    // Other words for the same: only instances show it.
+    let ranked = "rule ranked { relu(relu(x)) where rank(x) >= 0 => relu(x) }";
+    let shadowed = format!("{ranked} {special}");
+    faulty("bitexact", "greedy", &shadowed, ("Q0545", Severity::Warning), &["16 instances"]);
+    // What the earlier one leaves to others is no shadow.
+    let alone = "rule alone { relu(r @ relu(x)) where single_use(r) => relu(x) }";
+    let both = "rule both { relu(relu(x)) => relu(x) }";
+    sound("bitexact", "greedy", &format!("{alone} {both}"));
+}
+
+#[test]
+fn greedy_sets_that_never_end_are_faults() {
+    let swap = "rule swap expand { add(a, b) => add(b, a) }";
+    faulty("bitexact", "greedy", swap, ("Q0546", Severity::Error), &["200 of 200", "%left"]);
+    sound("bitexact", "saturate", swap);
+    let there = "rule there expand { mul(x, 1) where type(x) == type(result) => identity(x) }";
+    let back = "rule back expand { identity(x) where is_float(x) => mul(x, scalar(1.0, x)) }";
+    faulty("real", "greedy", &format!("{there} {back}"), ("Q0546", Severity::Error), &["`there`", "`back`"]);
 }
 
 #[test]
