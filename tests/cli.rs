@@ -189,6 +189,8 @@ fn opt_runs_text_pipelines_and_shows_what_changed() {
     assert!(!folded.contains("batch_norm"), "{folded}");
     run.ok(&["check", "o.qir"]);
     run.ok(&["fmt", "--check", "o.qir"]);
+    run.ok(&["opt", &model, "-p", pipeline, "-o", "o.onnx"]);
+    assert!(run.ok(&["opt", "o.onnx", "-p", "dynamic-batch"]).contains("conv2d"));
     run.refused(&["opt", &model, "-p", "fold"], "Q0701");
     run.refused(&["opt", &model, "-p", "rules{files=nothing}"], "Q0703");
     run.refused(&["opt", &model, "-p", "quantize"], "Q0704");
@@ -296,6 +298,7 @@ fn outputs_never_replace_what_was_read_nor_each_other() {
     unwanted(&run, &["import", "d.qir", "-o", "d.qir"]);
     unwanted(&run, &["import", "d.qir", "-o", "./d.qir"]);
     unwanted(&run, &["opt", "d.qir", "-p", "dynamic-batch", "-o", "d.v2"]);
+    unwanted(&run, &["opt", "m.onnx", "-p", "dynamic-batch", "-o", "m.onnx"]);
     unwanted(&run, &["opt", "d.qir", "-p", "dynamic-batch", "-o", "d.safetensors"]);
     unwanted(&run, &["calibrate", "m.onnx", "--samples", "x.npy", "-o", "x.npy"]);
     let compile = ["compile", "d.qir", "--samples", "x.npy", "-o"];

@@ -141,7 +141,7 @@ pub struct CompileArgs {
     #[command(flatten)]
     pub prepare: PrepareArgs,
     /// The quantized model; other emissions are written beside it [default: MODEL.q.onnx in this folder].
-    #[arg(short, long, value_name = "OUT.onnx", value_parser = called("onnx"))]
+    #[arg(short, long, value_name = "OUT.onnx", value_parser = called(&["onnx"]))]
     pub output: Option<PathBuf>,
     /// Ranges of the values, instead of samples.
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["samples", "num_samples", "seed"])]
@@ -158,7 +158,7 @@ pub struct CompileArgs {
 pub struct ImportArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    #[arg(short, long, value_name = "MODEL.qir", value_parser = called("qir"))]
+    #[arg(short, long, value_name = "MODEL.qir", value_parser = called(&["qir"]))]
     pub output: PathBuf,
 }
 
@@ -193,7 +193,7 @@ pub struct RunArgs {
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub prepare: PrepareArgs,
-    #[arg(short, long, value_name = "ranges.json", value_parser = called("json"))]
+    #[arg(short, long, value_name = "ranges.json", value_parser = called(&["json"]))]
     pub output: PathBuf,
 }
 
@@ -213,8 +213,8 @@ pub struct OptArgs {
     /// Print how long each pass took.
     #[arg(long)]
     pub timing: bool,
-    /// The result; without it, the text is printed.
-    #[arg(short, long, value_name = "OUT.qir", value_parser = called("qir"))]
+    /// The result, as text or as ONNX; without it, the text is printed.
+    #[arg(short, long, value_name = "OUT.qir|OUT.onnx", value_parser = called(&["qir", "onnx"]))]
     pub output: Option<PathBuf>,
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
@@ -253,13 +253,13 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
     threads.ok_or_else(|| format!("expected 1 to {MOST_THREADS}"))
 }
 
-/// A path of an output, with the extension of what will be in it.
-fn called(extension: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+/// A path of an output, with an extension that says what will be in it.
+fn called(extensions: &'static [&'static str]) -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(move |path| {
-        if path.extension().is_some_and(|found| found == extension) {
+        if path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension)) {
             Ok(path)
         } else {
-            Err(format!("the file that is written is called .{extension}"))
+            Err(format!("the file that is written is called .{}", extensions.join(" or .")))
         }
     })
 }

@@ -243,7 +243,12 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
         Some(output) => {
             let in_place =
                 if is_in_place(&args.model.model, output) { InPlace::Model } else { InPlace::Never };
-            Some((output, Outputs::declare(session, &qir_paths(output), in_place)?))
+            let outputs = if is_onnx(output) {
+                Outputs::declare(session, &onnx_paths(output), InPlace::Never)?
+            } else {
+                Outputs::declare(session, &qir_paths(output), in_place)?
+            };
+            Some((output, outputs))
         }
         None => None,
     };
@@ -271,6 +276,7 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
     said?;
     session.report(&outcome.warnings);
     match &mut outputs {
+        Some((path, outputs)) if is_onnx(path) => outputs.onnx(session, &outcome.graph, path)?,
         Some((path, outputs)) => outputs.qir(session, &outcome.graph, path, "")?,
         None => say(qir::print_whole(&outcome.graph, &session.registry).trim_end())?,
     }
@@ -286,6 +292,10 @@ pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
 /// The data file of texts that are only to be looked at.
 const UNWRITTEN: &str = "unwritten.safetensors";
 const UNWRITTEN_COMMENT: &str = "// the data in unwritten.safetensors is not written\n";
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
 
 /// Whether the output is the model itself. A link is another thing: its data lies elsewhere.
 fn is_in_place(model: &Path, output: &Path) -> bool {

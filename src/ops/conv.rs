@@ -1,14 +1,16 @@
 //! Two-dimensional convolution: `conv2d`.
 
+use super::layer::body::Body;
 use super::number::Real;
+use super::product::{self, Product};
 use super::window::{self, Spatial};
 use super::{
-    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, Version, for_float,
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
+    Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::kernels;
-use crate::tensor::{Dim, Shape, Tensor, TensorType};
+use crate::kernels::{self, Accumulator, Byte};
+use crate::tensor::{DType, Dim, Element, Shape, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Conv2d)]
@@ -54,10 +56,16 @@ impl Conv2d {
         Ok((conv, out))
     }
 
-    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+    /// What the kernel is asked to do with operands in memory, and the sizes of the result.
+    fn task(inputs: &Inputs) -> Result<(kernels::Conv2d, [usize; 4]), OpError> {
         let (mut conv, [rows, columns]) = Self::geometry(&inputs.call)?;
         conv.batch = inputs.get(0)?.sizes().first().copied().unwrap_or_default();
         let sizes = [conv.batch, conv.filters, rows, columns];
+        Ok((conv, sizes))
+    }
+
+    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+        let (conv, sizes) = Self::task(inputs)?;
         let y = kernels::conv2d(
             &conv,
             inputs.elements::<T>(0)?,
@@ -65,6 +73,41 @@ impl Conv2d {
             inputs.opt_elements::<T>(2)?,
         );
         inputs.call.result(&sizes, inputs.call.kernel(y)?)
+    }
+
+    /// The attributes that Conv and ConvInteger share.
+    fn lower_attrs(cx: &LowerCx) -> Result<Vec<(&'static str, OnnxAttr)>, OpError> {
+        let (conv, _) = Self::geometry(&cx.call)?;
+        let mut attrs = Vec::new();
+        for attr in ["strides", "dilations", "pads"] {
+            attrs.push((attr, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec())));
+        }
+        // Kernel sizes are sizes in memory.
+        attrs.push(("kernel_shape", OnnxAttr::Ints(conv.kernel.map(|size| size as i64).to_vec())));
+        attrs.push(("group", OnnxAttr::Int(cx.call.int("group")?)));
+        Ok(attrs)
+    }
+
+    fn lift_attrs(cx: &LiftCx) -> Result<Attrs, OpError> {
+        let spatial = Spatial::of_conv(cx)?;
+        let pads = window::pads(cx, &window::spatial_size(cx, 0)?, &spatial)?;
+        Ok(Attrs::new()
+            .with("strides", spatial.strides.to_vec())
+            .with("dilations", spatial.dilations.to_vec())
+            .with("pads", pads.to_vec())
+            .with("group", cx.int("group", 1)?))
+    }
+}
+
+impl Product for Conv2d {
+    fn sums<A: Byte + Element, S: Accumulator + Element>(
+        &self,
+        inputs: &Inputs,
+        bias: Option<&[S]>,
+    ) -> Result<Vec<S>, OpError> {
+        let (conv, _) = Self::task(inputs)?;
+        let (x, w) = (inputs.elements::<A>(0)?, inputs.elements::<i8>(1)?);
+        inputs.call.kernel(kernels::conv2d_integer(&conv, x, w, bias, None))
     }
 }
 
@@ -76,16 +119,17 @@ impl Operator for Conv2d {
              pads[0], j * strides[1] + s * dilations[1] - pads[1]] * w[f, c, r, s] + b[f]` with \
              `g = f / (F/group)`, x being 0 outside; for x `[N, C, H, W]`, w `[F, C/group, R, S]`, b `[F]` and y \
              `[N, F, (H + pads[0] + pads[2] - (R-1) * dilations[0] - 1) / strides[0] + 1, …]`. `pads` is \
-             top, left, bottom, right. `group = C` makes it depthwise. The sum is `fma` in the order c, r, s \
-             from 0, then b is added.\n\n\
+             top, left, bottom, right. `group = C` makes it depthwise. Of floats the sum is `fma` in the order \
+             c, r, s from 0, then b is added; of integers it is exact.\n\n\
              * C0: `strides` and `dilations` are 2 sizes from 1, `pads` 4 from 0.\n\
-             * C1: x, w and b are plain and stored alike, as f32 or f64.\n\
+             * C1: x, w and b are plain and stored alike, as f32 or f64; or x is i8 or u8, w i8, b i32 and y i32.\n\
              * C2: x and w have 4 axes.\n\
              * C3: group is at least 1.\n\
              * C4: group divides C and F.\n\
              * C5: w takes C/group channels.\n\
              * C6: y has at least one row and column, and the sizes do not overflow.\n\
-             * C7: b has the one axis F.",
+             * C7: b has the one axis F.\n\
+             * C8 (when it runs): the elements of an integer y fit i32.",
         )
         .operand("x")
         .operand("w")
@@ -98,7 +142,7 @@ impl Operator for Conv2d {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        let storage = call.same_plain("C1", FLOATS)?;
+        let storage = product::storage(call, "C1")?;
         let (conv, [rows, columns]) = Self::geometry(call)?;
         if let Some(b) = call.opt_ty(2) {
             call.require("C7", b.shape.sizes() == Some(vec![conv.filters]), || {
@@ -111,6 +155,11 @@ impl Operator for Conv2d {
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        if product::is_integer(&inputs.call)? {
+            let bound = product::bound(inputs.get(0)?.dtype(), inputs.get(1)?, inputs.opt(2));
+            let (_, sizes) = Self::task(inputs)?;
+            return product::eval(self, inputs, "C8", &sizes, bound);
+        }
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
     }
 
@@ -119,34 +168,43 @@ impl Operator for Conv2d {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        let (conv, _) = Self::geometry(&cx.call)?;
-        let mut node = cx.node("Conv", cx.operand_names.to_vec());
-        for attr in ["strides", "dilations", "pads"] {
-            node = node.attr(attr, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec()));
+        let attrs = Self::lower_attrs(cx)?;
+        if !product::is_integer(&cx.call)? {
+            let node = cx.node("Conv", cx.operand_names.to_vec());
+            let node = attrs.into_iter().fold(node, |node, (name, value)| node.attr(name, value));
+            return Ok(Lowered::Nodes(vec![node]));
         }
-        // Kernel sizes are sizes in memory.
-        let kernel = conv.kernel.map(|size| size as i64).to_vec();
-        let node = node.attr("kernel_shape", OnnxAttr::Ints(kernel));
-        Ok(Lowered::Nodes(vec![node.attr("group", OnnxAttr::Int(cx.call.int("group")?))]))
+        product::expect_i32(cx)?;
+        let mut body = Body::of_node(cx);
+        let [x, w, b] = [0, 1, 2].map(|at| cx.operand_names.get(at).cloned().unwrap_or_default());
+        let [x, x_zero] = product::lower_operand(&mut body, &x, cx.call.ty(0)?.storage());
+        let [w, w_zero] = product::lower_operand(&mut body, &w, DType::I8);
+        // Padding is with the zero point.
+        let y = body.op_with("ConvInteger", &[&x, &w, &x_zero, &w_zero], attrs);
+        if !b.is_empty() {
+            let axes = body.vector(vec![1i64, 2]);
+            let b = body.op("Unsqueeze", &[&b, &axes]);
+            body.op("Add", &[&y, &b]);
+        }
+        Ok(body.nodes_of(cx))
     }
 
     fn lifts(&self) -> Vec<Lift> {
+        const ATTRS: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let (x, w) = (cx.operand(0)?, cx.operand(1)?);
-            let spatial = Spatial::of_conv(cx)?;
-            let pads = window::pads(cx, &window::spatial_size(cx, 0)?, &spatial)?;
-            let attrs = Attrs::new()
-                .with("strides", spatial.strides.to_vec())
-                .with("dilations", spatial.dilations.to_vec())
-                .with("pads", pads.to_vec())
-                .with("group", cx.int("group", 1)?);
+            product::expect_floats(cx)?;
+            let (x, w, attrs) = (cx.operand(0)?, cx.operand(1)?, Conv2d::lift_attrs(cx)?);
             Ok(vec![cx.op_with("conv2d", attrs, vec![Some(x), Some(w), cx.opt_operand(2)])?])
         }
-        vec![Lift::standard(
-            "Conv",
-            [Version::new(1, 3, &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])],
-            lift,
-        )]
+        fn lift_integer(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let attrs = Conv2d::lift_attrs(cx)?;
+            let (x, w) = (product::lift_operand(cx, "x", 0, 2)?, product::lift_operand(cx, "w", 1, 3)?);
+            Ok(vec![cx.op("conv2d", attrs, &[x, w])?])
+        }
+        vec![
+            Lift::standard("Conv", [Version::new(1, 3, ATTRS)], lift),
+            Lift::standard("ConvInteger", [Version::new(10, 4, ATTRS)], lift_integer),
+        ]
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -167,6 +225,14 @@ impl Operator for Conv2d {
         vec![
             Example { attrs: strided, operands: vec![ramp(&[1, 2, 5, 4]), ramp(&[3, 2, 3, 3]), ramp(&[3])] },
             Example { attrs: depthwise, operands: vec![ramp(&[2, 2, 5, 4]), ramp(&[2, 1, 2, 2])] },
+            Example {
+                attrs: Attrs::new().with("pads", vec![1, 0, 0, 1]),
+                operands: vec![
+                    Tensor::new(&[1, 1, 2, 3], vec![-128i8, 127, 3, -4, 50, 0]),
+                    Tensor::new(&[2, 1, 2, 2], vec![127i8, -128, 1, 0, 5, -6, 7, 100]),
+                    Tensor::new(&[2], vec![1000i32, -1000]),
+                ],
+            },
         ]
     }
 }
@@ -188,7 +254,9 @@ mod tests {
                 ("C0", Attrs::new().with("strides", vec![0, 1]), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
                 ("C0", Attrs::new().with("pads", vec![1, 1]), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
                 ("C1", none.clone(), &["f32[1, 2, 3, 3]", "f64[4, 2, 1, 1]"]),
-                ("C1", none.clone(), &["i8[1, 2, 3, 3]", "i8[4, 2, 1, 1]"]),
+                ("C1", none.clone(), &["i8[1, 2, 3, 3]", "u8[4, 2, 1, 1]"]),
+                ("C1", none.clone(), &["u8[1, 2, 3, 3]", "i8[4, 2, 1, 1]", "i8[4]"]),
+                ("C1", none.clone(), &["i32[1, 2, 3, 3]", "i32[4, 2, 1, 1]"]),
                 ("C2", none.clone(), &["f32[1, 2, 3]", "f32[4, 2, 1, 1]"]),
                 ("C3", group(0), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
                 ("C4", group(3), &["f32[1, 2, 3, 3]", "f32[4, 2, 1, 1]"]),
@@ -257,7 +325,50 @@ mod tests {
         assert!(matches!(pads(&[], "f32[1, 3, 8]", "f32[4, 3, 3]"), Err(OpError::Unsupported { .. })));
     }
 
+    #[test]
+    fn integers_are_summed_exactly_or_named() {
+        let (x, w) = (tensor(&[1, 1, 1, 2], [255u8, 1]), tensor(&[1, 1, 1, 1], [127i8]));
+        let conv = |b: i32| eval("conv2d", Attrs::new(), &[x.clone(), w.clone(), tensor(&[1], [b])]);
+        assert_eq!(conv(i32::MAX - 32385), Ok(tensor(&[1, 1, 1, 2], [i32::MAX, i32::MAX - 32258])));
+        let error = conv(i32::MAX - 200).unwrap_err();
+        assert!(
+            error.to_string().ends_with("C8: y[0, 0, 0, 0] is 2147515832, which does not fit i32"),
+            "{error}"
+        );
+        let node = onnx("ConvInteger", &[]);
+        let (x, w) = (tensor(&[1, 1, 1, 2], [130u8, 1]), tensor(&[1, 1, 1, 1], [130u8]));
+        let zero = || Operand::Constant(Tensor::scalar(128u8));
+        let operands = [Operand::Input(x), Operand::Constant(w), zero(), zero()];
+        assert_eq!(lift_and_eval(&node, 13, &operands), Ok(tensor(&[1, 1, 1, 2], [4i32, -254])));
+        let floats =
+            [Operand::Input(tensor(&[1, 1, 1, 1], [1i8])), Operand::Input(tensor(&[1, 1, 1, 1], [1i8]))];
+        assert!(matches!(lift_and_eval(&onnx("Conv", &[]), 13, &floats), Err(OpError::Unsupported { .. })));
+    }
+
     proptest! {
+        /// Integer convolutions are those of the reals, and so is what they are lowered to.
+        #[test]
+        fn integer_convolutions_are_exact(
+            group in 1usize..3, each in 1usize..3, height in 2usize..5, width in 2usize..5, pad in 0i64..2,
+            unsigned in any::<bool>(), seed in any::<u32>(),
+        ) {
+            let fill = |sizes: &[usize], salt: u32| -> Tensor {
+                let count = sizes.iter().product::<usize>() as u32;
+                tensor(sizes, (0..count).map(|i| ((i + salt).wrapping_mul(seed | 1) >> 7) as i8).collect::<Vec<_>>())
+            };
+            let x = fill(&[2, group * each, height, width], 1);
+            let x = if unsigned { x.cast(DType::U8) } else { x };
+            let (w, b) = (fill(&[group * 2, each, 2, 2], 2), fill(&[group * 2], 3).cast(DType::I32));
+            let attrs = Attrs::new()
+                .with("group", group as i64)
+                .with("pads", vec![pad, 0, 0, 1])
+                .with("strides", vec![1, 2]);
+            let real = |tensor: &Tensor| tensor.cast(DType::F64);
+            let y = eval("conv2d", attrs.clone(), &[x.clone(), w.clone(), b.clone()]).unwrap();
+            prop_assert_eq!(real(&y), eval("conv2d", attrs.clone(), &[real(&x), real(&w), real(&b)]).unwrap());
+            prop_assert_eq!(read_back("conv2d", attrs, &[x, w, b]), y);
+        }
+
         /// A depthwise convolution treats each channel as a convolution of its own.
         #[test]
         fn depthwise_is_channel_by_channel(

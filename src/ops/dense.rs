@@ -2,13 +2,16 @@
 
 use ndarray::IxDyn;
 
+use super::layer::body::Body;
+use super::layer::integer::largest_magnitude;
 use super::number::Real;
+use super::product::{self, Product};
 use super::{
-    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, Version, for_float,
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
+    Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::kernels::{self, Float};
+use crate::kernels::{self, Accumulator, Byte, Float};
 use crate::tensor::{Array, DType, Dim, Element, Shape, Tensor, TensorType, broadcast, dispatch};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
@@ -38,16 +41,30 @@ impl Dense {
     }
 }
 
+impl Product for Dense {
+    fn sums<A: Byte + Element, S: Accumulator + Element>(
+        &self,
+        inputs: &Inputs,
+        bias: Option<&[S]>,
+    ) -> Result<Vec<S>, OpError> {
+        let (features, filters) = Self::features(&inputs.call)?;
+        let rows = inputs.get(0)?.sizes().first().copied().unwrap_or_default();
+        let (x, w) = (inputs.elements::<A>(0)?, inputs.elements::<i8>(1)?);
+        inputs.call.kernel(kernels::dense_integer(rows, features, filters, x, w, bias))
+    }
+}
+
 impl Operator for Dense {
     fn schema(&self) -> Schema {
         Schema::new(
             "dense",
             "`y[n, f] = sum over i of x[n, i] * w[f, i] + b[f]` for x `[N, I]`, w `[F, I]`, b `[F]` and y `[N, F]`. \
-             The sum is `fma` in the order of i from 0, then b is added.\n\n\
-             * C1: x, w and b are plain and stored alike, as f32 or f64.\n\
+             Of floats the sum is `fma` in the order of i from 0, then b is added; of integers it is exact.\n\n\
+             * C1: x, w and b are plain and stored alike, as f32 or f64; or x is i8 or u8, w i8, b i32 and y i32.\n\
              * C2: x and w have 2 axes.\n\
              * C3: x and w have the same I.\n\
-             * C4: b has the one axis F.",
+             * C4: b has the one axis F.\n\
+             * C5 (when it runs): the elements of an integer y fit i32.",
         )
         .operand("x")
         .operand("w")
@@ -56,7 +73,7 @@ impl Operator for Dense {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        let storage = call.same_plain("C1", FLOATS)?;
+        let storage = product::storage(call, "C1")?;
         let (_, filters) = Self::features(call)?;
         if let Some(b) = call.opt_ty(2) {
             call.require("C4", b.shape.sizes() == Some(vec![filters]), || {
@@ -67,6 +84,11 @@ impl Operator for Dense {
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        if product::is_integer(&inputs.call)? {
+            let (rows, (_, filters)) = (inputs.get(0)?.sizes()[0], Self::features(&inputs.call)?);
+            let bound = product::bound(inputs.get(0)?.dtype(), inputs.get(1)?, inputs.opt(2));
+            return product::eval(self, inputs, "C5", &[rows, filters], bound);
+        }
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
     }
 
@@ -75,7 +97,21 @@ impl Operator for Dense {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node("Gemm", cx.operand_names.to_vec()).attr("transB", OnnxAttr::Int(1))]))
+        if !product::is_integer(&cx.call)? {
+            let node = cx.node("Gemm", cx.operand_names.to_vec());
+            return Ok(Lowered::Nodes(vec![node.attr("transB", OnnxAttr::Int(1))]));
+        }
+        product::expect_i32(cx)?;
+        let mut body = Body::of_node(cx);
+        let [x, w, b] = [0, 1, 2].map(|at| cx.operand_names.get(at).cloned().unwrap_or_default());
+        let [x, x_zero] = product::lower_operand(&mut body, &x, cx.call.ty(0)?.storage());
+        let [w, w_zero] = product::lower_operand(&mut body, &w, DType::I8);
+        let w = body.op("Transpose", &[&w]);
+        let y = body.op("MatMulInteger", &[&x, &w, &x_zero, &w_zero]);
+        if !b.is_empty() {
+            body.op("Add", &[&y, &b]);
+        }
+        Ok(body.nodes_of(cx))
     }
 
     fn lifts(&self) -> Vec<Lift> {
@@ -94,6 +130,14 @@ impl Operator for Dense {
         vec![
             Example { attrs: Attrs::new(), operands: vec![x.clone(), w.clone(), b] },
             Example { attrs: Attrs::new(), operands: vec![x, w] },
+            Example {
+                attrs: Attrs::new(),
+                operands: vec![
+                    Tensor::new(&[2, 3], vec![127i8, -128, 5, 0, 64, -3]),
+                    Tensor::new(&[2, 3], vec![3i8, -2, 127, -128, 1, 0]),
+                    Tensor::new(&[2], vec![100i32, -50]),
+                ],
+            },
         ]
     }
 }
@@ -101,6 +145,7 @@ impl Operator for Dense {
 /// `alpha * A' * B' + beta * C` as `dense`: the factors and the transposition go into operands,
 /// computed now where those are constant.
 fn lift_gemm(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    product::expect_floats(cx)?;
     let (mut a, mut b) = (cx.operand(0)?, cx.operand(1)?);
     for position in 0..2 {
         let rank = cx.ty(position)?.shape.rank();
@@ -227,16 +272,25 @@ impl MatMul {
         Shape::new(sizes.batch.iter().chain(rows).chain(columns).cloned())
     }
 
-    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+    fn result_sizes(call: &Call) -> Result<Vec<usize>, OpError> {
+        Ok(Self::result_shape(&Self::sizes(call)?).sizes().unwrap_or_default())
+    }
+
+    /// The products `multiply([rows, depth, columns], a, b)` of the matrices of every batch index, one
+    /// after the other.
+    fn of_batches<A: Element, B: Element, Y: Element>(
+        inputs: &Inputs,
+        multiply: impl Fn([usize; 3], &[A], &[B]) -> Result<Vec<Y>, kernels::Error>,
+    ) -> Result<Vec<Y>, OpError> {
         let call = &inputs.call;
         let sizes = Self::sizes(call)?;
         let (rows, depth, columns) =
             (call.known(&sizes.rows)?, call.known(&sizes.depth)?, call.known(&sizes.columns)?);
         let batch = sizes.batch.sizes().unwrap_or_default();
-        let result = Self::result_shape(&sizes).sizes().unwrap_or_default();
-        let mut y = call.filled(&result, T::default())?;
-        let (a, b) = (inputs.elements::<T>(0)?, inputs.elements::<T>(1)?);
-        if let Some(y) = y.as_slice_mut().filter(|y| !y.is_empty()) {
+        let y = call.filled(&Self::result_sizes(call)?, Y::default())?;
+        let mut y = y.into_raw_vec_and_offset().0;
+        let (a, b) = (inputs.elements::<A>(0)?, inputs.elements::<B>(1)?);
+        if !y.is_empty() {
             let a_starts = matrix_starts(&batch, inputs.get(0)?.sizes());
             let b_starts = matrix_starts(&batch, inputs.get(1)?.sizes());
             for (y, (a_start, b_start)) in
@@ -244,10 +298,35 @@ impl MatMul {
             {
                 let a = a.get(a_start..a_start + rows * depth).unwrap_or_default();
                 let b = b.get(b_start..b_start + depth * columns).unwrap_or_default();
-                y.copy_from_slice(&call.kernel(kernels::matmul(rows, depth, columns, a, b))?);
+                y.copy_from_slice(&call.kernel(multiply([rows, depth, columns], a, b))?);
             }
         }
-        Ok(vec![T::wrap(y.into_shared())])
+        Ok(y)
+    }
+
+    fn eval_as<T: Real>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+        let y = Self::of_batches::<T, T, T>(inputs, |[m, k, n], a, b| kernels::matmul(m, k, n, a, b))?;
+        inputs.call.result(&Self::result_sizes(&inputs.call)?, y)
+    }
+
+    /// A bound of every partial sum of the integer form, whatever the elements are.
+    fn bound(call: &Call) -> Result<u128, OpError> {
+        let terms = call.known(&Self::sizes(call)?.depth)? as u128;
+        Ok(terms * largest_magnitude(call.ty(0)?.storage()) * largest_magnitude(DType::I8))
+    }
+}
+
+impl Product for MatMul {
+    fn sums<A: Byte + Element, S: Accumulator + Element>(
+        &self,
+        inputs: &Inputs,
+        _: Option<&[S]>,
+    ) -> Result<Vec<S>, OpError> {
+        Self::of_batches::<A, i8, S>(inputs, |[rows, depth, columns], a, b| {
+            let filters: Vec<i8> =
+                (0..columns).flat_map(|column| b.iter().skip(column).step_by(columns).copied()).collect();
+            kernels::dense_integer(rows, depth, columns, a, &filters, None)
+        })
     }
 }
 
@@ -273,13 +352,14 @@ impl Operator for MatMul {
     fn schema(&self) -> Schema {
         Schema::new(
             "matmul",
-            "`y[…, i, j] = sum over k of a[…, i, k] * b[…, k, j]`, `fma` in the order of k from 0. Axes before \
-             the last two are a batch and broadcast. An operand with one axis is a row (a) or a column (b), \
-             and y lacks the axis that it does.\n\n\
-             * C1: a and b are plain and stored alike, as f32 or f64.\n\
+            "`y[…, i, j] = sum over k of a[…, i, k] * b[…, k, j]`; of floats `fma` in the order of k from 0, of \
+             integers exact. Axes before the last two are a batch and broadcast. An operand with one axis is a \
+             row (a) or a column (b), and y lacks the axis that it does.\n\n\
+             * C1: a and b are plain and stored alike, as f32 or f64; or a is i8 or u8, b i8 and y i32.\n\
              * C2: a and b have at least one axis.\n\
              * C3: a and b have the same k.\n\
-             * C4: the batch axes broadcast.",
+             * C4: the batch axes broadcast.\n\
+             * C5 (when it runs): the elements of an integer y fit i32.",
         )
         .operand("a")
         .operand("b")
@@ -287,11 +367,15 @@ impl Operator for MatMul {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        let storage = call.same_plain("C1", FLOATS)?;
+        let storage = product::storage(call, "C1")?;
         Ok(vec![TensorType::new(storage, Self::result_shape(&Self::sizes(call)?))])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        if product::is_integer(&inputs.call)? {
+            let sizes = Self::result_sizes(&inputs.call)?;
+            return product::eval(self, inputs, "C5", &sizes, Self::bound(&inputs.call)?);
+        }
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
     }
 
@@ -300,15 +384,31 @@ impl Operator for MatMul {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node("MatMul", cx.operand_names.to_vec())]))
+        if !product::is_integer(&cx.call)? {
+            return Ok(Lowered::Nodes(vec![cx.node("MatMul", cx.operand_names.to_vec())]));
+        }
+        let mut body = Body::of_node(cx);
+        let [a, b] = [0, 1].map(|at| cx.operand_names.get(at).cloned().unwrap_or_default());
+        let [a, a_zero] = product::lower_operand(&mut body, &a, cx.call.ty(0)?.storage());
+        let [b, b_zero] = product::lower_operand(&mut body, &b, DType::I8);
+        body.op("MatMulInteger", &[&a, &b, &a_zero, &b_zero]);
+        Ok(body.nodes_of(cx))
     }
 
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            product::expect_floats(cx)?;
             let (a, b) = (cx.operand(0)?, cx.operand(1)?);
             Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?])
         }
-        vec![Lift::standard("MatMul", [Version::new(1, 2, &[])], lift)]
+        fn lift_integer(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let (a, b) = (product::lift_operand(cx, "a", 0, 2)?, product::lift_operand(cx, "b", 1, 3)?);
+            Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?])
+        }
+        vec![
+            Lift::standard("MatMul", [Version::new(1, 2, &[])], lift),
+            Lift::standard("MatMulInteger", [Version::new(10, 4, &[])], lift_integer),
+        ]
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -326,6 +426,13 @@ impl Operator for MatMul {
             Example { attrs: Attrs::new(), operands: vec![a.clone(), b] },
             Example { attrs: Attrs::new(), operands: vec![a, v.clone()] },
             Example { attrs: Attrs::new(), operands: vec![v.clone(), v] },
+            Example {
+                attrs: Attrs::new(),
+                operands: vec![
+                    Tensor::new(&[2, 3], vec![255u8, 128, 5, 0, 64, 3]),
+                    Tensor::new(&[3, 2], vec![3i8, -2, 127, -128, 1, 0]),
+                ],
+            },
         ]
     }
 }
@@ -344,6 +451,9 @@ mod tests {
             "dense",
             &[
                 ("C1", none.clone(), &["f32[2, 3]", "f64[4, 3]"]),
+                ("C1", none.clone(), &["i8[2, 3]", "u8[4, 3]"]),
+                ("C1", none.clone(), &["i8[2, 3]", "i8[4, 3]", "i64[4]"]),
+                ("C1", none.clone(), &["i32[2, 3]", "i32[4, 3]"]),
                 ("C2", none.clone(), &["f32[2, 3, 1]", "f32[4, 3]"]),
                 ("C3", none.clone(), &["f32[2, 3]", "f32[3, 4]"]),
                 ("C4", none.clone(), &["f32[2, 3]", "f32[4, 3]", "f32[1, 4]"]),
@@ -359,6 +469,8 @@ mod tests {
             ],
         );
         assert_eq!(shape("dense", none.clone(), &["f32[N, 3]", "f32[4, 3]", "f32[4]"]), "f32[N, 4]");
+        assert_eq!(shape("dense", none.clone(), &["u8[N, 3]", "i8[4, 3]", "i32[4]"]), "i32[N, 4]");
+        assert_eq!(broken(infer("dense", none.clone(), &[quantized("i8[2, 3]", 1), ty("i8[4, 3]")])), "C1");
         assert_eq!(shape("matmul", none.clone(), &["f32[N, 5, 3]", "f32[3, 4]"]), "f32[N, 5, 4]");
         assert_eq!(shape("matmul", none.clone(), &["f32[3]", "f32[7, 3, 4]"]), "f32[7, 4]");
         assert_eq!(shape("matmul", none.clone(), &["f32[3]", "f32[3]"]), "f32[]");
@@ -388,6 +500,53 @@ mod tests {
         let a = 1.0 + 2f32.powi(-12);
         let y = eval("matmul", Attrs::new(), &[tensor(&[2], [-1.0f32, a]), tensor(&[2], [1.0f32, a])]);
         assert_eq!(y, Ok(Tensor::scalar(2f32.powi(-11) + 2f32.powi(-24))));
+    }
+
+    #[test]
+    fn sums_of_integers_fit_or_are_named() {
+        let (x, w) = (tensor(&[1, 2], [255u8, 255]), tensor(&[2, 2], [-128i8, -128, 127, 127]));
+        let dense = |b: [i32; 2]| eval("dense", Attrs::new(), &[x.clone(), w.clone(), tensor(&[2], b)]);
+        // -255 * 128 * 2 = -65280, 255 * 127 * 2 = 64770.
+        assert_eq!(dense([1, -1]), Ok(tensor(&[1, 2], [-65279i32, 64769])));
+        assert_eq!(dense([i32::MIN + 65280, i32::MAX - 64770]), Ok(tensor(&[1, 2], [i32::MIN, i32::MAX])));
+        let error = dense([0, i32::MAX - 64769]).unwrap_err();
+        assert!(error.to_string().ends_with("C5: y[0, 1] is 2147483648, which does not fit i32"), "{error}");
+        let given: Vec<_> = [x, w, tensor(&[2], [i32::MIN, 0])].into_iter().map(Some).collect();
+        let registry = crate::ops::Registry::built_in();
+        let types: Vec<_> = given.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+        let constants: Vec<_> = given.iter().map(Option::as_ref).collect();
+        let schema = &registry.get("dense").unwrap().schema;
+        let (attrs, names) = (Attrs::new(), ["x", "w", "b"].map(str::to_owned));
+        let call = Call { schema, attrs: &attrs, operands: &types };
+        let mut cx = LowerCx::new(call, "node", &names, &names[..1], &[], &constants);
+        assert!(matches!(Dense.lower(&mut cx), Err(OpError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn integer_products_are_read_with_their_zero_points() {
+        let node = onnx("MatMulInteger", &[]);
+        let a = || Operand::Input(tensor(&[1, 2], [130u8, 1]));
+        let b = |v: [u8; 2]| Operand::Constant(tensor(&[2, 1], v));
+        let zero = |v: u8| Operand::Constant(Tensor::scalar(v));
+        let signed = Operand::Constant(tensor(&[2, 1], [-3i8, 4]));
+        assert_eq!(lift_and_eval(&node, 13, &[a(), signed]), Ok(tensor(&[1, 1], [-386i32])));
+        let y = lift_and_eval(&node, 13, &[a(), b([125, 132]), Operand::Absent, zero(128)]);
+        assert_eq!(y, Ok(tensor(&[1, 1], [-386i32])));
+        let y = lift_and_eval(&node, 13, &[a(), b([125, 132]), zero(128), zero(128)]);
+        assert_eq!(y, Ok(tensor(&[1, 1], [-3 * 2 + 4 * -127])));
+        for operands in [
+            vec![a(), b([0, 255]), Operand::Absent, zero(100)],
+            vec![a(), b([125, 132]), zero(3), zero(128)],
+            vec![a(), b([125, 132]), Operand::Input(Tensor::scalar(0u8))],
+            vec![a(), b([125, 132]), Operand::Absent, Operand::Constant(tensor(&[1, 2], [1u8, 2]))],
+        ] {
+            assert!(matches!(lift_and_eval(&node, 13, &operands), Err(OpError::Unsupported { .. })));
+        }
+        let integers = [Operand::Input(tensor(&[1, 1], [1i8])), Operand::Input(tensor(&[1, 1], [1i8]))];
+        for op_type in ["MatMul", "Gemm"] {
+            let error = lift_and_eval(&onnx(op_type, &[]), 13, &integers);
+            assert!(matches!(error, Err(OpError::Unsupported { .. })));
+        }
     }
 
     fn gemm(attrs: &[(&str, OnnxAttr)], operands: &[Operand]) -> (String, Result<Tensor, OpError>) {
@@ -428,6 +587,31 @@ mod tests {
     }
 
     proptest! {
+        /// Integer products are those of the reals, and so is what they are lowered to.
+        #[test]
+        fn integer_products_are_exact(
+            rows in 0usize..4, depth in 0usize..5, columns in 1usize..4, batch in 1usize..3,
+            unsigned in any::<bool>(), seed in any::<u32>(),
+        ) {
+            let fill = |count: usize, salt: u32| -> Vec<i8> {
+                (0..count as u32).map(|i| ((i + salt).wrapping_mul(seed | 1) >> 7) as i8).collect()
+            };
+            let bytes = |sizes: &[usize], salt| {
+                let signed = fill(sizes.iter().product(), salt);
+                if unsigned { tensor(sizes, signed.iter().map(|&v| v as u8).collect::<Vec<_>>()) } else { tensor(sizes, signed) }
+            };
+            let real = |tensor: &Tensor| tensor.cast(DType::F64);
+            let (x, w) = (bytes(&[rows, depth], 1), tensor(&[columns, depth], fill(columns * depth, 2)));
+            let b = tensor(&[columns], fill(columns, 3)).cast(DType::I32);
+            let y = eval("dense", Attrs::new(), &[x.clone(), w.clone(), b.clone()]).unwrap();
+            prop_assert_eq!(real(&y), eval("dense", Attrs::new(), &[real(&x), real(&w), real(&b)]).unwrap());
+            prop_assert_eq!(read_back("dense", Attrs::new(), &[x, w, b]), y);
+            let (a, b) = (bytes(&[batch, rows, depth], 4), tensor(&[depth, columns], fill(depth * columns, 5)));
+            let y = eval("matmul", Attrs::new(), &[a.clone(), b.clone()]).unwrap();
+            prop_assert_eq!(real(&y), eval("matmul", Attrs::new(), &[real(&a), real(&b)]).unwrap());
+            prop_assert_eq!(read_back("matmul", Attrs::new(), &[a, b]), y);
+        }
+
         /// A product with a batch is the product of each of its matrices.
         #[test]
         fn batches_are_independent(

@@ -18,12 +18,14 @@ mod conv;
 mod convert;
 mod dense;
 mod elementwise;
+mod integer;
 pub mod layer;
 mod lift;
 mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod product;
 mod reduce;
 mod shape;
 mod softmax;
@@ -58,6 +60,7 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         conv::operators,
         convert::operators,
         dense::operators,
+        integer::operators,
         movement::operators,
         norm::operators,
         pad::operators,

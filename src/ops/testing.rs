@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arithmetic, Builder, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError, Registry, Schema};
+use super::{
+    Arithmetic, Builder, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxNode, OpError, Registry, Schema,
+};
 use crate::diag::Loc;
 use crate::ir::{Attrs, Graph, ValueId};
 use crate::tensor::{AffineGrid, DType, Dim, Grid, Shape, Tensor, TensorType};
@@ -188,4 +190,36 @@ pub fn lower(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (Lowered, V
     let mut cx = LowerCx::new(call, "node", &operand_names, &result_names, &results, &constants);
     let lowered = entry.operator.lower(&mut cx).unwrap();
     (lowered, cx.into_initializers())
+}
+
+/// What the ONNX form of an application with one result computes: its nodes are read one by one,
+/// operands as inputs, and evaluated.
+pub fn read_back(op: &str, attrs: Attrs, operands: &[Tensor]) -> Tensor {
+    let registry = Registry::built_in();
+    let given: Vec<Option<Tensor>> = operands.iter().cloned().map(Some).collect();
+    let (lowered, initializers) = lower(op, attrs, &given);
+    let Lowered::Nodes(nodes) = lowered else { panic!("{op} is lowered to a function") };
+    let mut graph = Graph::new("test");
+    let mut values: BTreeMap<String, ValueId> = BTreeMap::new();
+    for (i, tensor) in operands.iter().enumerate() {
+        let value = graph.add_input(&format!("x{i}"), tensor.tensor_type(), Loc::unknown());
+        values.insert(format!("x{i}"), value);
+    }
+    for (name, tensor) in initializers {
+        values.insert(name.clone(), graph.add_const(&name, tensor, Loc::unknown()));
+    }
+    for node in &nodes {
+        if let Some(OnnxAttr::Tensor(tensor)) = node.attrs.get("value").filter(|_| node.op_type == "Constant")
+        {
+            let name = &node.outputs[0];
+            values.insert(name.clone(), graph.add_const(name, tensor.clone(), Loc::unknown()));
+            continue;
+        }
+        let operands = node.inputs.iter().map(|name| values.get(name).copied()).collect();
+        let lift = registry.lift(&node.domain, &node.op_type).unwrap_or_else(|| panic!("{}", node.op_type));
+        let builder = Builder { graph: &mut graph, registry: &registry, loc: Loc::unknown() };
+        let results = lift.read(&mut LiftCx { builder, node, opset: ONNX_OPSET, operands }).unwrap();
+        values.extend(node.outputs.iter().cloned().zip(results));
+    }
+    eval_graph(&graph, operands.iter().cloned(), values["y0"]).unwrap()
 }

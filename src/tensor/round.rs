@@ -127,7 +127,12 @@ pub fn ceil_log2<T: LogRounded>(y: T) -> Option<i32> {
 /// P1 in integers, as the device computes it (hardware-ops §2): `floor(acc * M / 2^s + 1/2)`,
 /// ties up, saturated to `bits` bits with sign (at most 24).
 pub fn rescale_exact(acc: i64, multiplier: u8, s: i32, bits: u32) -> i32 {
-    shift_and_saturate(i128::from(acc) * i128::from(multiplier), s, bits, half_up_shift)
+    rescale_within(acc, multiplier, s, signed_range(bits)) as i32
+}
+
+/// [`rescale_exact`] saturated to a range that holds 0 and is within 32 bits.
+pub fn rescale_within(acc: i64, multiplier: u8, s: i32, range: (i128, i128)) -> i128 {
+    shift_and_saturate(i128::from(acc) * i128::from(multiplier), s, range, half_up_shift)
 }
 
 /// P1 as an f32 evaluation of `clip(floor((acc / 2^s) * M + 0.5))` gives it (hardware-ops §2): the
@@ -135,13 +140,19 @@ pub fn rescale_exact(acc: i64, multiplier: u8, s: i32, bits: u32) -> i32 {
 /// [`rescale_exact`], and equal to it for `s <= 17`, `|acc| <= 2^24` and 8 bits.
 pub fn rescale_f32(acc: i64, multiplier: u8, s: i32, bits: u32) -> i32 {
     let product = rn24(rn24(i128::from(acc)) * i128::from(multiplier));
-    shift_and_saturate(product, s, bits, |p, s| rn24(2 * p + (1 << s)) >> (s + 1))
+    shift_and_saturate(product, s, signed_range(bits), |p, s| rn24(2 * p + (1 << s)) >> (s + 1)) as i32
 }
 
-/// `round(v, s)` for a positive `s`, else `v * 2^-s`; then saturated.
-fn shift_and_saturate(v: i128, s: i32, bits: u32, round: impl Fn(i128, u32) -> i128) -> i32 {
+/// Smallest and largest integer of `bits` bits with sign.
+fn signed_range(bits: u32) -> (i128, i128) {
     let highest = (1i128 << (bits - 1)) - 1;
-    let saturate = |v: i128| v.clamp(-highest - 1, highest);
+    (-highest - 1, highest)
+}
+
+/// `round(v, s)` for a positive `s`, else `v * 2^-s`; then saturated to `range`, which holds 0 and is
+/// within 32 bits.
+fn shift_and_saturate(v: i128, s: i32, range: (i128, i128), round: impl Fn(i128, u32) -> i128) -> i128 {
+    let saturate = |v: i128| v.clamp(range.0, range.1);
     let rounded = if s > 0 {
         // |v| is below 2^71 plus rounding: beyond 2^100 every quotient rounds to 0 all the same.
         round(v, s.min(100).unsigned_abs())
@@ -149,7 +160,7 @@ fn shift_and_saturate(v: i128, s: i32, bits: u32, round: impl Fn(i128, u32) -> i
         // Saturated first: the shifted value need not fit. A shift by 32 saturates all but zero.
         saturate(v) << s.max(-32).unsigned_abs()
     };
-    saturate(rounded) as i32
+    saturate(rounded)
 }
 
 // ---- P2: real to integer on a given grid

@@ -172,7 +172,7 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
     let mut inputs = vec!["X", "Y", "Xs", "Ys"];
     if op_type.scaled {
         inputs.push("Shift");
-        body.half_up(&sum);
+        body.half_up(&sum, DType::I8);
     }
     Ok(body.function(name, inputs, "Z"))
 }

@@ -8,14 +8,15 @@
 use super::integer::fits_i32;
 use super::op_type::Activation;
 use crate::ops::{
-    BRAINCHIP, BRAINCHIP_OPSET, Bound, OnnxAttr, OnnxFunction, OnnxNode, OpError, RefAttr, dtype_to_onnx,
+    BRAINCHIP, BRAINCHIP_OPSET, Bound, LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, RefAttr,
+    dtype_to_onnx,
 };
 use crate::tensor::{DType, Element, Tensor};
 
 /// Sums up to this are exact in float32, in any order.
 const EXACT_F32: u128 = 1 << 24;
 /// Values up to this stay exact in float64 when multiplied by 8 bits and increased by one half.
-const RESCALABLE: u128 = 1 << 44;
+pub const RESCALABLE: u128 = 1 << 44;
 
 /// Whether float32 sums every accumulator exactly.
 pub fn exact_in_f32(bound: Bound) -> bool {
@@ -36,15 +37,22 @@ pub fn check(op_type: &str, bound: Bound) -> Result<(), OpError> {
     Ok(())
 }
 
-/// A function body under construction. Values are called by the operator that makes them and its
-/// number, so none is called like a parameter.
+/// A function body, or the nodes of one operator, under construction. Values are called by the
+/// operator that makes them and its number, so none is called like a parameter.
 #[derive(Default)]
 pub struct Body {
+    /// What the names of values begin with.
+    prefix: String,
     nodes: Vec<OnnxNode>,
     attrs: Vec<String>,
 }
 
 impl Body {
+    /// For the nodes that one node of a graph becomes.
+    pub fn of_node(cx: &LowerCx) -> Self {
+        Self { prefix: format!("{}_", cx.node_name), ..Self::default() }
+    }
+
     /// Adds an operator and gives the name of its result.
     pub fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
         self.op_with(op_type, inputs, Vec::new())
@@ -52,7 +60,7 @@ impl Body {
 
     /// Adds an operator with attributes.
     pub fn op_with(&mut self, op_type: &str, inputs: &[&str], attrs: Vec<(&str, OnnxAttr)>) -> String {
-        let result = format!("{op_type}_{}", self.nodes.len());
+        let result = format!("{}{op_type}_{}", self.prefix, self.nodes.len());
         let node = OnnxNode::new(op_type, inputs, &[&result]);
         self.nodes.push(attrs.into_iter().fold(node, |node, (name, value)| node.attr(name, value)));
         result
@@ -110,17 +118,25 @@ impl Body {
     /// `floor(x * ratio + 1/2)` saturated to int8; both are float64.
     pub fn rescaled(&mut self, x: &str, ratio: &str) -> String {
         let product = self.op("Mul", &[x, ratio]);
-        self.half_up(&product)
+        self.half_up(&product, DType::I8)
     }
 
-    /// `floor(x + 1/2)` saturated to int8, of a float64.
-    pub fn half_up(&mut self, x: &str) -> String {
+    /// `floor(x + 1/2)` of a float64, saturated to an integer type of at most 32 bits.
+    pub fn half_up(&mut self, x: &str, to: DType) -> String {
         let half = self.scalar(0.5f64);
         let raised = self.op("Add", &[x, &half]);
         let floor = self.op("Floor", &[&raised]);
-        let (lowest, highest) = (self.scalar(-128f64), self.scalar(127f64));
-        let clipped = self.op("Clip", &[&floor, &lowest, &highest]);
-        self.cast(&clipped, DType::I8)
+        // Every integer of 32 bits is a float64.
+        let (lowest, highest) = to.integer_range().unwrap_or_default();
+        let (lowest, highest) = (self.scalar(lowest as f64), self.scalar(highest as f64));
+        let clipped = if to == DType::I32 {
+            // Bounds of a clip that is read are f32, which that of i32 is not.
+            let raised = self.op("Max", &[&floor, &lowest]);
+            self.op("Min", &[&raised, &highest])
+        } else {
+            self.op("Clip", &[&floor, &lowest, &highest])
+        };
+        self.cast(&clipped, to)
     }
 
     /// `Scale / Shift`, exact in float64.
@@ -135,6 +151,15 @@ impl Body {
         if let Some(last) = self.nodes.last_mut() {
             last.outputs = vec![name.to_owned()];
         }
+    }
+
+    /// The nodes of one node of a graph, whose one result is that of the last operator.
+    pub fn nodes_of(mut self, cx: &LowerCx) -> Lowered {
+        if let Some(last) = self.nodes.last_mut() {
+            last.name = cx.node_name.to_owned();
+            last.outputs = cx.result_names.to_vec();
+        }
+        Lowered::Nodes(self.nodes)
     }
 
     /// The function; its one result is that of the last operator.

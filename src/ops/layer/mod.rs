@@ -5,9 +5,9 @@
 //! calibration sees; the integer form is what the device runs. `quantize` turns the one into the
 //! other.
 
-mod body;
+pub(super) mod body;
 mod chain;
-mod integer;
+pub(super) mod integer;
 mod lifting;
 mod op_type;
 mod params;
