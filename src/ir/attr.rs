@@ -148,8 +148,9 @@ impl From<Vec<f32>> for Attr {
 
 /// The attributes of a node, sorted by name. A node of a graph has every attribute of its
 /// operator's schema that has a default or is given; the printer leaves out those equal to the default.
+/// Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attrs(BTreeMap<Arc<str>, Attr>);
+pub struct Attrs(Arc<BTreeMap<Arc<str>, Attr>>);
 
 impl Attrs {
     pub fn new() -> Self {
@@ -163,11 +164,11 @@ impl Attrs {
     }
 
     pub fn set(&mut self, name: &str, value: impl Into<Attr>) {
-        self.0.insert(name.into(), value.into());
+        Arc::make_mut(&mut self.0).insert(name.into(), value.into());
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Attr> {
-        self.0.remove(name)
+        Arc::make_mut(&mut self.0).remove(name)
     }
 
     pub fn get(&self, name: &str) -> Option<&Attr> {
@@ -234,6 +235,6 @@ impl Attrs {
 
 impl FromIterator<(Arc<str>, Attr)> for Attrs {
     fn from_iter<T: IntoIterator<Item = (Arc<str>, Attr)>>(iter: T) -> Self {
-        Self(iter.into_iter().collect())
+        Self(Arc::new(iter.into_iter().collect()))
     }
 }

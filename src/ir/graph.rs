@@ -118,6 +118,8 @@ pub struct Graph {
     inner: StableDiGraph<Node, (u32, u32)>,
     inputs: Vec<NodeId>,
     outputs: Vec<Output>,
+    /// Positions in `outputs` of each value there.
+    read_outside: BTreeMap<ValueId, BTreeSet<usize>>,
     pub constants: Constants,
     names: BTreeMap<Arc<str>, ValueId>,
     suffixes: Suffixes,
@@ -168,6 +170,7 @@ impl Graph {
     }
 
     pub fn add_output(&mut self, name: impl Into<Arc<str>>, value: ValueId) {
+        self.read_outside.entry(value).or_default().insert(self.outputs.len());
         self.outputs.push(Output { name: name.into(), value });
     }
 
@@ -245,7 +248,7 @@ impl Graph {
     }
 
     pub fn is_output(&self, value: ValueId) -> bool {
-        self.outputs.iter().any(|output| output.value == value)
+        self.read_outside.contains_key(&value)
     }
 
     /// The tensor of a value that a constant node makes.
@@ -275,7 +278,9 @@ impl Graph {
 
     /// Number of readings, each graph output counting as one.
     pub fn use_count(&self, value: ValueId) -> usize {
-        self.uses(value).len() + self.outputs.iter().filter(|output| output.value == value).count()
+        let edges = self.inner.edges_directed(value.node.0, Direction::Outgoing);
+        let inside = edges.filter(|edge| edge.weight().1 == value.result).count();
+        inside + self.read_outside.get(&value).map_or(0, BTreeSet::len)
     }
 
     pub fn values(&self) -> impl Iterator<Item = ValueId> + '_ {
@@ -363,16 +368,21 @@ impl Graph {
         for at in self.uses(old) {
             self.set_operand(at, new);
         }
-        for output in &mut self.outputs {
-            if output.value == old {
-                output.value = new;
-            }
+        for index in self.read_outside.get(&old).cloned().into_iter().flatten() {
+            self.set_output(index, new);
         }
     }
 
     /// Makes graph output `index` another value.
     pub fn set_output(&mut self, index: usize, value: ValueId) {
-        self.outputs[index].value = value;
+        let old = std::mem::replace(&mut self.outputs[index].value, value);
+        if let Some(positions) = self.read_outside.get_mut(&old) {
+            positions.remove(&index);
+            if positions.is_empty() {
+                self.read_outside.remove(&old);
+            }
+        }
+        self.read_outside.entry(value).or_default().insert(index);
     }
 
     pub fn rename_output(&mut self, index: usize, name: impl Into<Arc<str>>) {
@@ -447,7 +457,8 @@ impl Graph {
             let used = !self.contains(id)
                 || self.node(id).kind == Kind::Input
                 || self.inner.edges_directed(id.0, Direction::Outgoing).next().is_some()
-                || self.outputs.iter().any(|output| output.value.node == id);
+                || (0..self.node(id).results.len() as u32)
+                    .any(|result| self.is_output(ValueId { node: id, result }));
             if used {
                 continue;
             }

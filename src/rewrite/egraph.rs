@@ -5,7 +5,7 @@
 //! a class of nodes that make it; the facts of a class are its types, its constant where it has
 //! one, and the values of the graph that it stands for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use egg::{Analysis, DidMerge, EGraph, Id, Language};
@@ -17,6 +17,8 @@ use super::expr::Fact;
 use super::forms::{Application, Class, Classes, Form, Maker, Origin};
 use super::log::{Limit, Log};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::news;
+use super::news::{FACTS, Fresh, MERGED, News, bit};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::Loc;
@@ -103,6 +105,10 @@ struct Facts<'a> {
     graph: &'a Constants,
     /// Small and computed constants.
     scratch: Constants,
+    /// Classes that are new, were merged, or of which more is known, since the last rebuild.
+    touched: Vec<Id>,
+    /// Number of nodes as of the last rebuild: nodes from here on are new.
+    known: usize,
 }
 
 /// What is known of a class.
@@ -117,6 +123,12 @@ struct Data {
     entry: bool,
     /// The values of the graph that it stands for, as positions in [`Region::values`], ascending.
     values: Vec<usize>,
+    /// Creation numbers of its nodes, ascending; as of the last rebuild, of equal nodes the first.
+    forms: Vec<usize>,
+    /// Operators of its nodes, as bits.
+    ops: u64,
+    /// What those who read the class as of the last rebuild did not see in it then, as bits.
+    gained: u64,
 }
 
 /// Constants of up to so many elements are interned by content, wherever they come from.
@@ -125,7 +137,12 @@ const SMALL: usize = 1024;
 impl Analysis<ENode> for Facts<'_> {
     type Data = Data;
 
-    fn make(egraph: &mut EGraph<ENode, Self>, node: &ENode, _: Id) -> Data {
+    fn make(egraph: &mut EGraph<ENode, Self>, node: &ENode, id: Id) -> Data {
+        let ops = node.op.checked_sub(FIRST_OP).map_or(0, bit);
+        Data { forms: vec![usize::from(id)], ops, ..Self::remake(egraph, node, id) }
+    }
+
+    fn remake(egraph: &mut EGraph<ENode, Self>, node: &ENode, _: Id) -> Data {
         let facts = &egraph.analysis;
         match &facts.heads[node.head] {
             Head::Absent => Data::default(),
@@ -169,20 +186,34 @@ impl Analysis<ENode> for Facts<'_> {
     fn merge(&mut self, a: &mut Data, b: Data) -> DidMerge {
         let before = (a.constants.is_empty(), a.entry);
         let other = (b.constants.is_empty(), b.entry);
+        // New classes have new readers only.
+        let old = |data: &Data| data.forms.first().is_some_and(|&first| first < self.known);
+        let (a_old, b_old) = (old(a), old(&b));
+        a.gained |= b.gained;
+        a.gained |= if a_old { b.ops } else { 0 } | if b_old { a.ops } else { 0 };
+        if a_old && b_old {
+            // Two constants may differ in their last bits.
+            let constants = !before.0 && !other.0;
+            a.gained |= MERGED | if constants { FACTS } else { 0 };
+        }
+        a.ops |= b.ops;
         if !b.constants.is_empty() && (a.constants.is_empty() || (b.literal && !a.literal)) {
             a.constants = b.constants;
         }
         a.literal |= b.literal;
         a.entry |= b.entry;
-        a.values.extend(b.values);
-        a.values.sort_unstable();
-        a.values.dedup();
+        join(&mut a.values, b.values);
+        join(&mut a.forms, b.forms);
         // Only whether the class is constant, or an input, concerns its readers.
         let after = (a.constants.is_empty(), a.entry);
+        if (a_old && after != before) || (b_old && after != other) {
+            a.gained |= FACTS;
+        }
         DidMerge(after != before, after != other)
     }
 
     fn modify(egraph: &mut EGraph<ENode, Self>, id: Id) {
+        egraph.analysis.touched.push(id);
         let data = &egraph[id].data;
         let [constant] = data.constants.as_slice() else { return };
         if data.literal || !constant.is_given() {
@@ -193,6 +224,15 @@ impl Analysis<ENode> for Facts<'_> {
             let other = egraph.add(literal);
             egraph.union(id, other);
         }
+    }
+}
+
+/// Adds ascending numbers to ascending numbers.
+fn join(a: &mut Vec<usize>, b: Vec<usize>) {
+    if !b.is_empty() {
+        a.extend(b);
+        a.sort_unstable();
+        a.dedup();
     }
 }
 
@@ -226,9 +266,11 @@ struct Region<'a> {
     class_of: BTreeMap<ValueId, Id>,
     /// By creation number of the node; leaves and projections have none.
     origins: BTreeMap<usize, Origin>,
-    /// Creation number of each node of a class, as of the last rebuild: of equal nodes, the first.
-    numbers: HashMap<ENode, usize>,
     absent: Id,
+    /// By operator, where the next search looks.
+    fresh: Vec<Vec<Fresh>>,
+    /// How far above a class that changed some rule may match because of it.
+    reach: usize,
     applications: Vec<Application>,
     /// Creation numbers of nodes that were rewritten to something that is not worse.
     superseded: BTreeSet<usize>,
@@ -236,13 +278,21 @@ struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    fn new(graph: &'a Graph, registry: &'a Registry, until: Option<ValueId>, once: bool) -> Self {
+    fn new(
+        graph: &'a Graph,
+        registry: &'a Registry,
+        until: Option<ValueId>,
+        once: bool,
+        reach: usize,
+    ) -> Self {
         let facts = Facts {
             registry,
             heads: IndexSet::new(),
             ops: IndexSet::new(),
             graph: &graph.constants,
             scratch: Constants::default(),
+            touched: Vec::new(),
+            known: 0,
         };
         let mut egraph = EGraph::new(facts);
         let absent = egraph.analysis.leaf(Head::Absent);
@@ -253,8 +303,9 @@ impl<'a> Region<'a> {
             values: Vec::new(),
             class_of: BTreeMap::new(),
             origins: BTreeMap::new(),
-            numbers: HashMap::new(),
             absent,
+            fresh: Vec::new(),
+            reach,
             applications: Vec::new(),
             superseded: BTreeSet::new(),
             no_attrs: Attrs::new(),
@@ -343,14 +394,66 @@ impl<'a> Region<'a> {
         self.egraph.add(ENode { op: PROJ, head, children: Box::new([tuple]) })
     }
 
-    /// Restores the e-graph's invariants and the numbers of the nodes.
+    /// Restores the e-graph's invariants, and finds out where the next search has to look.
     fn rebuild(&mut self) {
         self.egraph.rebuild();
-        self.numbers.clear();
-        for (number, node) in self.egraph.nodes().iter().enumerate() {
-            let canonical = node.clone().map_children(|child| self.egraph.find(child));
-            self.numbers.entry(canonical).or_insert(number);
+        let count = self.egraph.nodes().len();
+        let known = std::mem::replace(&mut self.egraph.analysis.known, count);
+        let mut touched = std::mem::take(&mut self.egraph.analysis.touched);
+        touched.iter_mut().for_each(|id| *id = self.egraph.find(*id));
+        touched.sort_unstable();
+        touched.dedup();
+        let mut news = News::new(count, self.reach);
+        for &class in &touched {
+            let gained = std::mem::take(&mut self.egraph[class].data.gained);
+            news.add(0, class.into(), gained);
+            // What is matched is the node of several results, not one of them.
+            let nodes = self.egraph[class].nodes.iter().filter(|node| node.op == PROJ && gained != 0);
+            for &tuple in nodes.flat_map(|node| &node.children) {
+                news.add(0, self.egraph.find(tuple).into(), FACTS);
+            }
+            // Nodes become equal where their operands do.
+            self.drop_equal(class);
+            let above: BTreeSet<Id> =
+                self.egraph[class].parents().map(|number| self.egraph.find(number)).collect();
+            above.into_iter().for_each(|class| self.drop_equal(class));
         }
+        news.spread(|class, above| {
+            above.extend(self.egraph[Id::from(class)].parents().map(|id| usize::from(self.egraph.find(id))));
+        });
+        let mut fresh: Vec<Vec<Fresh>> = self.egraph.analysis.ops.iter().map(|_| Vec::new()).collect();
+        for class in news.reached(touched.into_iter().map(usize::from)) {
+            let data = &self.egraph[Id::from(class)].data;
+            // Classes that are constant are evaluated, not rewritten.
+            if !data.constants.is_empty() {
+                continue;
+            }
+            for &number in &data.forms {
+                let node = self.enode(number);
+                let below = || node.children.iter().map(|&child| usize::from(self.egraph.find(child)));
+                let same = node.op.checked_sub(FIRST_OP).and_then(|op| fresh.get_mut(op));
+                same.into_iter().for_each(|same| same.extend(news.of(number, number >= known, class, below)));
+            }
+        }
+        self.fresh = fresh;
+    }
+
+    /// Keeps the first of equal nodes of a class.
+    fn drop_equal(&mut self, class: Id) {
+        if self.forms(class).len() == 1 {
+            return;
+        }
+        let canonical = |number: usize| {
+            let node = self.enode(number).clone();
+            (node.map_children(|child| self.egraph.find(child)), number)
+        };
+        let mut forms: Vec<_> =
+            self.egraph[class].data.forms.iter().map(|&number| canonical(number)).collect();
+        forms.sort_unstable();
+        forms.dedup_by(|later, first| later.0 == first.0);
+        let mut numbers: Vec<usize> = forms.into_iter().map(|(_, number)| number).collect();
+        numbers.sort_unstable();
+        self.egraph[class].data.forms = numbers;
     }
 
     fn enode(&self, number: usize) -> &ENode {
@@ -366,40 +469,31 @@ impl<'a> Region<'a> {
     }
 
     /// Numbers of the nodes of a class, ascending.
-    fn forms(&self, class: Id) -> Vec<usize> {
-        let mut numbers: Vec<usize> =
-            self.egraph[class].nodes.iter().filter_map(|node| self.numbers.get(node).copied()).collect();
-        numbers.sort_unstable();
-        numbers
+    fn forms(&self, class: Id) -> &[usize] {
+        &self.egraph[class].data.forms
     }
 
-    /// All matches of a rule, or if there are more than `most` the first of them, and more than that;
-    /// classes that are constant are evaluated, not rewritten.
+    /// The matches of a rule that the changes before the last rebuild made possible (others may be
+    /// among them), or if there are more than `most` the first of them, and more than that.
     fn search(&self, rule: &Rule, most: usize, log: &mut Log) -> Vec<Match<Self>> {
-        let Some(step) = rule.steps.first() else { return Vec::new() };
-        let Some(op) = self.egraph.analysis.ops.get_index_of(&step.op).map(|op| op + FIRST_OP) else {
-            return Vec::new();
-        };
-        let mut classes: Vec<Id> = self.egraph.classes_for_op(&op).into_iter().flatten().collect();
-        classes.sort_unstable();
+        let op = |op: &str| self.egraph.analysis.ops.get_index_of(op);
+        let root = rule.steps.first().and_then(|step| op(&step.op));
+        let wanted = news::wanted(rule, op);
         let mut found = Vec::new();
-        for class in classes {
-            if !self.egraph[class].data.constants.is_empty() {
+        for fresh in root.and_then(|op| self.fresh.get(op)).into_iter().flatten() {
+            if !fresh.concerns(&wanted) {
                 continue;
             }
-            for number in self.forms(class) {
-                if self.enode(number).op != op {
-                    continue;
-                }
-                let (full, missed) = matches(self, rule, number);
-                for miss in missed {
-                    let why = explain(self, rule, &miss);
-                    report::near_miss(log, rule, miss.guard, why, self.loc(number), || self.name_of(number));
-                }
-                found.extend(full);
-                if found.len() > most {
-                    return found;
-                }
+            let number = fresh.number;
+            log.tried += 1;
+            let (full, missed) = matches(self, rule, number);
+            for miss in missed {
+                let why = explain(self, rule, &miss);
+                report::near_miss(log, rule, miss.guard, why, self.loc(number), || self.name_of(number));
+            }
+            found.extend(full);
+            if found.len() > most {
+                return found;
             }
         }
         found
@@ -422,12 +516,9 @@ impl View for Region<'_> {
         let Some(op) = self.egraph.analysis.ops.get_index_of(op).map(|op| op + FIRST_OP) else {
             return Vec::new();
         };
-        let mut forms = self.forms(self.egraph.find(value));
-        forms.retain(|&number| {
-            self.enode(number).op == op
-                && matches!(self.head(number), Head::Op { types, .. } if types.len() == 1)
-        });
-        forms
+        let one = |number: usize| matches!(self.head(number), Head::Op { types, .. } if types.len() == 1);
+        let forms = self.forms(self.egraph.find(value)).iter().copied();
+        forms.filter(|&number| self.enode(number).op == op && one(number)).collect()
     }
 
     fn results(&self, node: usize) -> Vec<Id> {
@@ -536,12 +627,13 @@ pub fn saturate(
     until: Option<ValueId>,
     log: &mut Log,
 ) -> Classes {
-    let mut region = Region::new(graph, registry, until, options.once);
     let rules: Vec<((usize, usize), &Rule)> = sets
         .iter()
         .enumerate()
         .flat_map(|(set, ruleset)| ruleset.rules.iter().enumerate().map(move |(at, rule)| ((set, at), rule)))
         .collect();
+    let reach = rules.iter().map(|(_, rule)| rule.depth()).max().unwrap_or(0);
+    let mut region = Region::new(graph, registry, until, options.once, reach);
     let nodes = options.nodes.min(LEAST_NODES + NODES_PER_NODE * graph.len());
     // E-nodes that each rule made, and values that it equated.
     let mut work = vec![0; rules.len()];
@@ -619,8 +711,11 @@ impl Region<'_> {
         let mut ids: Vec<Id> =
             self.egraph.classes().map(|class| class.id).filter(|&id| id != absent).collect();
         ids.sort_unstable();
-        let position: BTreeMap<Id, usize> = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
-        let child = |id: Id| position.get(&self.egraph.find(id)).copied();
+        let mut position = vec![None; self.egraph.nodes().len()];
+        for (at, &id) in ids.iter().enumerate() {
+            position[usize::from(id)] = Some(at);
+        }
+        let child = |id: Id| position[usize::from(self.egraph.find(id))];
         let form = |number: usize| {
             let children = match self.head(number) {
                 Head::Behind(value, _) => vec![self.class_of.get(value).and_then(|&id| child(id))],
@@ -646,7 +741,7 @@ impl Region<'_> {
                     // A tuple is no constant, its parts are.
                     constant: (data.types.len() == 1).then(|| data.constants.first().cloned()).flatten(),
                     values: data.values.iter().map(|&at| self.values[at]).collect(),
-                    forms: self.forms(id).into_iter().map(form).collect(),
+                    forms: self.forms(id).iter().copied().map(form).collect(),
                 }
             })
             .collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::constant::Constant;
 use super::cost::Cost;
 use super::extract::{Candidate, extract};
+use super::log::Log;
 use super::matcher::Hint;
 use crate::ir::{Attrs, Graph, NodeId, ValueId};
 use crate::ops::Registry;
@@ -88,6 +89,7 @@ impl Classes {
         registry: &Registry,
         demand_ranges: bool,
         roots: &[usize],
+        log: &mut Log,
     ) -> Vec<Option<Form>> {
         let sorted: Vec<Vec<&Form>> = self
             .classes
@@ -111,7 +113,10 @@ impl Classes {
                 None => forms.iter().map(|form| self.candidate(registry, form)).collect(),
             })
             .collect();
-        extract(&candidates, roots)
+        let extracted = extract(&candidates, roots);
+        log.steps += extracted.steps;
+        extracted
+            .chosen
             .into_iter()
             .zip(sorted)
             .map(|(at, forms)| at.and_then(|at| forms.get(at).map(|&form| form.clone())))

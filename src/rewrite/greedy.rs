@@ -218,6 +218,7 @@ impl Greedy<'_> {
         failed: &mut Vec<String>,
         log: &mut Log,
     ) -> bool {
+        log.tried += 1;
         let (found, missed) = matches(self, rule, root);
         for miss in missed {
             let why = explain(self, rule, &miss);

@@ -46,6 +46,10 @@ pub struct Log {
     pub iterations: usize,
     /// Size of the largest e-graph.
     pub nodes: usize,
+    /// Times that a rule was tried at a node.
+    pub tried: usize,
+    /// Steps of the choice among equal forms.
+    pub steps: usize,
     pub limit: Option<Limit>,
     /// Notes for the user: limits, rules that would have broken the graph, conditions to report.
     pub warnings: Diagnostics,

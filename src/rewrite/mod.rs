@@ -20,6 +20,7 @@ mod load;
 mod log;
 mod matcher;
 mod names;
+mod news;
 mod prove;
 mod report;
 mod rule;
@@ -124,7 +125,7 @@ fn saturate(
     let outputs = graph.outputs().iter().map(|output| output.value);
     let roots: Vec<usize> =
         until.into_iter().chain(outputs).filter_map(|value| classes.class_of.get(&value).copied()).collect();
-    let chosen = classes.choose(graph, registry, options.demand_ranges, &roots);
+    let chosen = classes.choose(graph, registry, options.demand_ranges, &roots, log);
     let plan = emit::Plan { classes: &classes, chosen, sets: &sets, guides: group.len(), until };
     log.applied.extend(plan.emit(graph, registry)?);
     Ok(())

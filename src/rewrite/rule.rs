@@ -95,6 +95,45 @@ pub struct Rule {
     pub right: Right,
 }
 
+impl Rule {
+    /// How many readings below the root each operator of the left side is.
+    pub fn levels(&self) -> Vec<usize> {
+        let mut levels: Vec<usize> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let reads = |above: &Step| above.values().any(|slot| step.results.contains(&slot));
+            // The root has no reader, every other step has one among those before it.
+            let reader = self.steps.iter().take(levels.len()).position(reads);
+            levels.push(reader.and_then(|at| levels.get(at)).map_or(0, |level| level + 1));
+        }
+        levels
+    }
+
+    /// How many readings below the root the left side looks: at the facts of what its lowest
+    /// operators read.
+    pub fn depth(&self) -> usize {
+        1 + self.levels().into_iter().max().unwrap_or(0)
+    }
+
+    /// Whether some value is read in two places, so that two classes have to be one.
+    pub fn joins(&self) -> bool {
+        let mut slots: Vec<Slot> = self.steps.iter().flat_map(Step::values).collect();
+        let count = slots.len();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.len() < count
+    }
+}
+
+impl Step {
+    /// The variables of its operands.
+    fn values(&self) -> impl Iterator<Item = Slot> {
+        self.operands.iter().filter_map(|operand| match operand {
+            OperandPattern::Value(slot) | OperandPattern::Optional(slot) => Some(*slot),
+            OperandPattern::Absent | OperandPattern::Number(_) | OperandPattern::Numbers(_) => None,
+        })
+    }
+}
+
 /// One operator of a left side.
 #[derive(Clone, Debug)]
 pub struct Step {

@@ -35,9 +35,9 @@ impl fmt::Display for Dim {
     }
 }
 
-/// Axis sizes, outermost first.
+/// Axis sizes, outermost first. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shape(Vec<Dim>);
+pub struct Shape(Arc<[Dim]>);
 
 impl Shape {
     pub fn new(dims: impl IntoIterator<Item = Dim>) -> Self {
@@ -69,7 +69,7 @@ impl Shape {
     }
 
     pub fn into_dims(self) -> Vec<Dim> {
-        self.0
+        self.0.to_vec()
     }
 }
 
@@ -83,7 +83,7 @@ impl Deref for Shape {
 
 impl From<Vec<Dim>> for Shape {
     fn from(dims: Vec<Dim>) -> Self {
-        Self(dims)
+        Self(dims.into())
     }
 }
 
@@ -116,5 +116,5 @@ pub fn broadcast(a: &Shape, b: &Shape) -> Option<Shape> {
             _ => None,
         })
         .collect::<Option<Vec<_>>>()
-        .map(Shape)
+        .map(Shape::from)
 }
