@@ -14,8 +14,9 @@ const INTRODUCTION: &str = "\
 What each operator computes, and what must hold for its operands. This page is made from the schemas
 of the operators: `QIRC_BLESS=1 cargo test --test docs_ops` writes it anew.
 
-* `x?` marks an operand that may be absent, `x…` one that may be given several times. An attribute
-  without a default must be given; `optional` means that its absence says something of its own.
+* `x?` marks an operand that may be absent, `x…` one that may be given several times, and `y…` a result of
+  which there may be several. An attribute without a default must be given; `optional` means that its absence
+  says something of its own.
 * Constraints are numbered; a diagnostic names the one that does not hold (`C2`). `C0` is about lists of
   sizes among the attributes, none of which is larger than 2^24.
 * A type is *plain* if its elements stand for themselves, and not for reals on a grid.
@@ -83,7 +84,8 @@ fn section(
     out: &mut String,
 ) -> std::fmt::Result {
     writeln!(out, "\n### {}\n", schema.name)?;
-    let results: Vec<String> = schema.results.iter().map(|result| format!("%{result}")).collect();
+    let many = if schema.any_results { "…" } else { "" };
+    let results: Vec<String> = schema.results.iter().map(|result| format!("%{result}{many}")).collect();
     writeln!(out, "    {} = {} {}\n", results.join(", "), schema.name, operands(schema))?;
     writeln!(out, "{}\n", schema.doc)?;
     if !schema.attrs.is_empty() {

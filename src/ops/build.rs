@@ -26,14 +26,11 @@ impl Builder<'_> {
             operands.iter().map(|operand| operand.map(|value| self.graph.ty(value).clone())).collect();
         let types = self.registry.infer(op, &attrs, &operand_types)?;
         let schema = &self.registry.get(op)?.schema;
-        let several = types.len() > 1;
+        let count = types.len();
         let results = types
             .into_iter()
             .enumerate()
-            .map(|(i, ty)| match schema.results.get(i) {
-                Some(result) if several => Value::new(format!("{name}_{result}"), ty),
-                _ => Value::new(name, ty),
-            })
+            .map(|(at, ty)| Value::new(schema.result_name(name, at, count), ty))
             .collect();
         Ok(self.graph.add_op(op, attrs, operands, results, self.loc.clone()))
     }

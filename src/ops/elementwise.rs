@@ -88,13 +88,31 @@ impl Operator for Relu {
 
 pub struct Clip;
 
+impl Clip {
+    /// The bounds for integers; where there is none, the end of the storage.
+    fn integer_bounds(call: &Call, storage: DType) -> Result<[i64; 2], OpError> {
+        // Every storage that is clipped is within i64.
+        let (lowest, highest) = storage.integer_range().unwrap_or_default();
+        let bound = |attr: &str, absent: f32, end: i128| {
+            let bound = call.float(attr)?;
+            let fits = bound == bound.trunc() && (lowest..=highest).contains(&(bound as i128));
+            call.require("C3", bound == absent || fits, || {
+                format!("`{attr}` is {bound}, which is neither infinite nor an element of {storage}")
+            })?;
+            Ok(if bound == absent { end } else { bound as i128 } as i64)
+        };
+        Ok([bound("min", f32::NEG_INFINITY, lowest)?, bound("max", f32::INFINITY, highest)?])
+    }
+}
+
 impl Operator for Clip {
     fn schema(&self) -> Schema {
         Schema::new(
             "clip",
             "`y = min(max(x, min), max)` for each element; NaN stays NaN. Without bounds it changes nothing.\n\n\
-             * C1: x is plain f32 or f64.\n\
-             * C2: min <= max.",
+             * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+             * C2: min <= max.\n\
+             * C3: for integers, a bound is infinite or an integer that the storage has.",
         )
         .operand("x")
         .attr("min", f32::NEG_INFINITY)
@@ -104,10 +122,23 @@ impl Operator for Clip {
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let (min, max) = (call.float("min")?, call.float("max")?);
         call.require("C2", min <= max, || format!("min <= max, found {min} and {max}"))?;
-        same(call, FLOATS)
+        let types = same(call, &[DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64])?;
+        let storage = call.ty(0)?.storage();
+        if storage.is_integer() {
+            Self::integer_bounds(call, storage)?;
+        }
+        Ok(types)
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        let storage = inputs.get(0)?.dtype();
+        if storage.is_integer() {
+            let [min, max] = Self::integer_bounds(&inputs.call, storage)?;
+            let Tensor::I64(x) = inputs.get(0)?.cast(DType::I64) else {
+                return Err(inputs.call.unsupported(format!("storage {storage}")));
+            };
+            return Ok(vec![i64::wrap(x.mapv(|v| v.max(min).min(max)).into_shared()).cast(storage)]);
+        }
         let (min, max) = (inputs.call.float("min")?, inputs.call.float("max")?);
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => {
             let (min, max) = (T::from(min), T::from(max));
@@ -129,15 +160,13 @@ impl Operator for Clip {
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         let mut inputs = cx.operand_names.to_vec();
-        let double = cx.call.ty(0)?.storage() == DType::F64;
+        let storage = cx.call.ty(0)?.storage();
         for (attr, absent) in [("min", f32::NEG_INFINITY), ("max", f32::INFINITY)] {
             let bound = cx.call.float(attr)?;
             inputs.push(if bound == absent {
                 String::new()
-            } else if double {
-                cx.initializer(attr, Tensor::scalar(f64::from(bound)))
             } else {
-                cx.initializer(attr, Tensor::scalar(bound))
+                cx.initializer(attr, Tensor::scalar(bound).cast(storage))
             });
         }
         while inputs.last().is_some_and(String::is_empty) {
@@ -151,7 +180,7 @@ impl Operator for Clip {
             let x = cx.operand(0)?;
             let mut attrs = Attrs::new();
             for (position, name) in [(1, "min"), (2, "max")] {
-                if let Some(bound) = cx.constant_float(position, name)? {
+                if let Some(bound) = clip_bound(cx, position, name)? {
                     attrs.set(name, bound);
                 }
             }
@@ -171,8 +200,32 @@ impl Operator for Clip {
         vec![
             Example { attrs, operands: vec![x.clone()] },
             Example { attrs: Attrs::new().with("min", 0.5), operands: vec![x] },
+            Example {
+                attrs: Attrs::new().with("min", -100.0),
+                operands: vec![Tensor::new(&[3], vec![-128i8, -100, 127])],
+            },
         ]
     }
+}
+
+/// A bound of ONNX's Clip; `None` where it is absent, or the end of an integer type.
+fn clip_bound(cx: &LiftCx, position: usize, name: &str) -> Result<Option<f32>, OpError> {
+    let storage = cx.ty(0)?.storage();
+    let Some((lowest, highest)) = storage.integer_range() else { return cx.constant_float(position, name) };
+    if cx.opt_operand(position).is_none() {
+        return Ok(None);
+    }
+    let constant = cx.constant(position).filter(|bound| bound.len() == 1 && bound.dtype() == storage);
+    let bound = constant.and_then(|bound| bound.cast(DType::I64).elements::<i64>()?.first().copied());
+    let bound =
+        bound.ok_or_else(|| cx.unsupported(format!("`{name}` that is not a constant scalar of x's type")))?;
+    if i128::from(bound) == if name == "min" { lowest } else { highest } {
+        return Ok(None);
+    }
+    if (bound as f32) as i128 != i128::from(bound) {
+        return Err(cx.unsupported(format!("`{name}` = {bound}, which is no f32")));
+    }
+    Ok(Some(bound as f32))
 }
 
 /// A function of one number that the device does not have.
@@ -290,7 +343,16 @@ mod tests {
             assert_eq!(shape(op, Attrs::new(), &["f64[N, 3]"]), "f64[N, 3]");
         }
         let crossed = Attrs::new().with("min", 2.0).with("max", 1.0);
-        check_labels("clip", &[("C1", Attrs::new(), &["i8[2]"]), ("C2", crossed, &["f32[2]"])]);
+        check_labels(
+            "clip",
+            &[
+                ("C1", Attrs::new(), &["i16[2]"]),
+                ("C2", crossed, &["f32[2]"]),
+                ("C3", Attrs::new().with("min", 0.5), &["i32[2]"]),
+                ("C3", Attrs::new().with("max", 128.0), &["i8[2]"]),
+                ("C3", Attrs::new().with("min", f32::INFINITY), &["i64[2]"]),
+            ],
+        );
         let quantized = quantized("i8[1, 2]", 1);
         assert_eq!(broken(infer("relu", Attrs::new(), &[quantized])), "C1");
     }
@@ -309,6 +371,24 @@ mod tests {
         let attrs = Attrs::new().with("min", -1.0).with("max", 6.0);
         let y = eval("clip", attrs, &[tensor(&[4], [-2.0f64, -1.0, 5.5, 7.0])]);
         assert_eq!(y, Ok(tensor(&[4], [-1.0f64, -1.0, 5.5, 6.0])));
+    }
+
+    #[test]
+    fn clip_of_integers() {
+        let attrs = Attrs::new().with("min", -1.0).with("max", 6.0);
+        let y = eval("clip", attrs.clone(), &[tensor(&[4], [i64::MIN, -1, 5, i64::MAX])]);
+        assert_eq!(y, Ok(tensor(&[4], [-1i64, -1, 5, 6])));
+        let x = tensor(&[3], [i32::MIN, 3, i32::MAX]);
+        assert_eq!(read_back("clip", attrs, std::slice::from_ref(&x)), tensor(&[3], [-1, 3, 6]));
+        let high = Attrs::new().with("min", 2.0);
+        assert_eq!(read_back("clip", high, std::slice::from_ref(&x)), tensor(&[3], [2, 3, i32::MAX]));
+        let clip = |min: i32, max: i32| {
+            let bound = |v: i32| Operand::Constant(Tensor::scalar(v));
+            lift_and_eval(&onnx("Clip", &[]), 13, &[Operand::Input(x.clone()), bound(min), bound(max)])
+        };
+        assert_eq!(clip(i32::MIN, 5), Ok(tensor(&[3], [i32::MIN, 3, 5])));
+        assert_eq!(clip(0, i32::MAX), Ok(tensor(&[3], [0, 3, i32::MAX])));
+        assert!(matches!(clip(0, (1 << 24) + 1), Err(OpError::Unsupported { .. })));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod product;
 mod reduce;
 mod shape;
 mod softmax;
+mod split;
 
 #[cfg(test)]
 mod testing;
@@ -68,6 +69,7 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         reduce::operators,
         shape::operators,
         softmax::operators,
+        split::operators,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

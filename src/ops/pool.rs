@@ -1,5 +1,6 @@
 //! Poolings: `max_pool2d`, `avg_pool2d`, `global_avg_pool2d`.
 
+use super::layer::body::Body;
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError,
@@ -56,12 +57,13 @@ fn eval_windows<T: Element>(
     inputs.call.result(&[pool.batch, pool.channels, rows, columns], y)
 }
 
-fn lower_windows(cx: &LowerCx, op_type: &str) -> Result<OnnxNode, OpError> {
-    let mut node = cx.node(op_type, cx.operand_names.to_vec());
-    for attr in ["kernel_shape", "strides", "pads"] {
-        node = node.attr(attr, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec()));
-    }
-    Ok(node)
+fn window_attrs(cx: &LowerCx) -> Result<Vec<(&'static str, OnnxAttr)>, OpError> {
+    let ints = |attr| Ok((attr, OnnxAttr::Ints(cx.call.ints(attr)?.to_vec())));
+    ["kernel_shape", "strides", "pads"].into_iter().map(ints).collect()
+}
+
+fn with_attrs(node: OnnxNode, attrs: Vec<(&str, OnnxAttr)>) -> OnnxNode {
+    attrs.into_iter().fold(node, |node, (name, value)| node.attr(name, value))
 }
 
 /// What both poolings have in common in ONNX.
@@ -134,7 +136,7 @@ impl Operator for MaxPool2d {
              `[N, C, (H + pads[0] + pads[2] - kernel_shape[0]) / strides[0] + 1, …]`. `pads` is top, left, bottom, \
              right. Of a window with NaN, the result is that NaN if it comes first, else the largest other.\n\n\
              * C0: `kernel_shape` and `strides` are 2 sizes from 1, `pads` 4 from 0.\n\
-             * C1: x is plain f32, f64, i8 or u8.\n\
+             * C1: x is plain f32, f64, i8, u8 or i32.\n\
              * C2: x has 4 axes.\n\
              * C3: pads are smaller than the kernel.\n\
              * C4: y has at least one row and column, and the sizes do not overflow.",
@@ -146,7 +148,7 @@ impl Operator for MaxPool2d {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        infer_windows(call, &[DType::F32, DType::F64, DType::I8, DType::U8])
+        infer_windows(call, &[DType::F32, DType::F64, DType::I8, DType::U8, DType::I32])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
@@ -156,6 +158,7 @@ impl Operator for MaxPool2d {
         match inputs.get(0)?.dtype() {
             DType::I8 => max::<i8>(inputs),
             DType::U8 => max::<u8>(inputs),
+            DType::I32 => max::<i32>(inputs),
             other => for_float!(inputs.call, other, T => max::<T>(inputs)),
         }
     }
@@ -165,7 +168,18 @@ impl Operator for MaxPool2d {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![lower_windows(cx, "MaxPool")?]))
+        let attrs = window_attrs(cx)?;
+        if cx.call.ty(0)?.storage() != DType::I32 {
+            let node = cx.node("MaxPool", cx.operand_names.to_vec());
+            return Ok(Lowered::Nodes(vec![with_attrs(node, attrs)]));
+        }
+        // ONNX has no max-pool of 32-bit integers; every one of them is a float64.
+        let mut body = Body::of_node(cx);
+        let x = cx.operand_names.first().cloned().unwrap_or_default();
+        let x = body.cast(&x, DType::F64);
+        let y = body.op_with("MaxPool", &[&x], attrs);
+        body.cast(&y, DType::I32);
+        Ok(body.nodes_of(cx))
     }
 
     fn lifts(&self) -> Vec<Lift> {
@@ -215,6 +229,10 @@ impl Operator for MaxPool2d {
                 attrs: Attrs::new().with("kernel_shape", vec![2, 2]),
                 operands: vec![Tensor::new(&[1, 1, 2, 3], vec![-3i8, -2, -128, 5, 4, 6])],
             },
+            Example {
+                attrs: Attrs::new().with("kernel_shape", vec![1, 2]).with("pads", vec![0, 1, 0, 0]),
+                operands: vec![Tensor::new(&[1, 1, 2, 2], vec![i32::MIN, -2, i32::MAX, i32::MAX - 1])],
+            },
         ]
     }
 }
@@ -262,9 +280,8 @@ impl Operator for AvgPool2d {
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         let all = i64::from(cx.call.flag("count_include_pad")?);
-        Ok(Lowered::Nodes(vec![
-            lower_windows(cx, "AveragePool")?.attr("count_include_pad", OnnxAttr::Int(all)),
-        ]))
+        let node = with_attrs(cx.node("AveragePool", cx.operand_names.to_vec()), window_attrs(cx)?);
+        Ok(Lowered::Nodes(vec![node.attr("count_include_pad", OnnxAttr::Int(all))]))
     }
 
     fn lifts(&self) -> Vec<Lift> {
@@ -405,7 +422,7 @@ mod tests {
     #[test]
     fn constraints() {
         let two = || attrs([2, 2], [1, 1], [0; 4]);
-        for (op, wrong) in [("max_pool2d", "i32[1, 1, 2, 2]"), ("avg_pool2d", "i8[1, 1, 2, 2]")] {
+        for (op, wrong) in [("max_pool2d", "i64[1, 1, 2, 2]"), ("avg_pool2d", "i8[1, 1, 2, 2]")] {
             check_labels(
                 op,
                 &[
@@ -481,6 +498,15 @@ mod tests {
             ("count_include_pad", OnnxAttr::Int(1)),
         ];
         assert!(matches!(lift(&onnx("AveragePool", &past), 13, &x()), Err(OpError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn wide_integers_pool_as_reals() {
+        let attrs = Attrs::new().with("kernel_shape", vec![2, 2]).with("pads", vec![1, 0, 0, 0]);
+        let x = tensor(&[1, 1, 2, 2], [i32::MIN, -7, i32::MAX, i32::MAX - 1]);
+        let y = eval("max_pool2d", attrs.clone(), std::slice::from_ref(&x)).unwrap();
+        assert_eq!(y, tensor(&[1, 1, 2, 1], [-7, i32::MAX]));
+        assert_eq!(read_back("max_pool2d", attrs, &[x]), y);
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! Products over 8-bit integers, summed exactly: what `dense`, `matmul` and `conv2d` have in common
 //! beside their float forms.
 
+use std::fmt::Display;
+
 use super::layer::body::Body;
 use super::layer::integer::{accumulator_bound, fits_i32, largest_magnitude};
 use super::{Call, FLOATS, Inputs, LiftCx, LowerCx, OpError};
@@ -79,18 +81,18 @@ fn eval_as<A: Byte + Element, P: Product>(
     }
     // 2^63 products would be needed to pass 64 bits.
     let bias: Option<Vec<i64>> = bias.map(|bias| bias.iter().map(|&b| b.into()).collect());
-    narrowed::<i32>(&inputs.call, label, sizes, product.sums::<A, i64>(inputs, bias.as_deref())?)
+    narrowed::<i64, i32>(&inputs.call, label, sizes, product.sums::<A, i64>(inputs, bias.as_deref())?)
 }
 
-/// A result stored as `T` from its elements in 64 bits or more.
+/// A result stored as `T` from its elements in more bits.
 ///
 /// # Errors
 /// An element that does not fit, which the constraint `label` is about.
-pub fn narrowed<T: Element + TryFrom<i64>>(
+pub fn narrowed<W: Copy + Display, T: Element + TryFrom<W>>(
     call: &Call,
     label: &'static str,
     sizes: &[usize],
-    wide: Vec<i64>,
+    wide: Vec<W>,
 ) -> Result<Vec<Tensor>, OpError> {
     let mut narrow = Vec::with_capacity(wide.len());
     for (index, v) in wide.into_iter().enumerate() {

@@ -54,6 +54,9 @@ pub struct Schema {
     pub attrs: Vec<AttrSpec>,
     /// Names of the results.
     pub results: Vec<Cow<'static, str>>,
+    /// Whether the attributes or operands say how many results there are; those beyond the named
+    /// ones are numbered.
+    pub any_results: bool,
     pub accuracy: Accuracy,
     /// Whether it runs on the device; a device layer has a float and an integer form, told apart
     /// by the storage of its operands.
@@ -72,6 +75,7 @@ impl Schema {
             operands: Vec::new(),
             attrs: Vec::new(),
             results: vec!["y".into()],
+            any_results: false,
             accuracy: Accuracy::Exact,
             layer: false,
             assigns_grid: false,
@@ -114,6 +118,12 @@ impl Schema {
         self
     }
 
+    /// One result `y`, or several.
+    pub fn any_results(mut self) -> Self {
+        self.any_results = true;
+        self
+    }
+
     pub fn rounding(mut self) -> Self {
         self.accuracy = Accuracy::Rounding;
         self
@@ -137,6 +147,15 @@ impl Schema {
                 format!("{}[{}]", last.name, position.saturating_sub(self.operands.len() - 1))
             }
             (_, None) => position.to_string(),
+        }
+    }
+
+    /// The name of result `at` of `count` of a node whose name is `base`.
+    pub fn result_name(&self, base: &str, at: usize, count: usize) -> String {
+        match self.results.get(at) {
+            _ if count <= 1 => base.to_owned(),
+            Some(result) if !self.any_results => format!("{base}_{result}"),
+            _ => format!("{base}_{at}"),
         }
     }
 

@@ -18,7 +18,7 @@ use super::forms::{Application, Class, Classes, Form, Maker, Origin};
 use super::log::{Limit, Log};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::news;
-use super::news::{FACTS, Fresh, MERGED, News, bit};
+use super::news::{FACTS, Fresh, MERGED, News, RESULT, bit};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::Loc;
@@ -138,7 +138,10 @@ impl Analysis<ENode> for Facts<'_> {
     type Data = Data;
 
     fn make(egraph: &mut EGraph<ENode, Self>, node: &ENode, id: Id) -> Data {
-        let ops = node.op.checked_sub(FIRST_OP).map_or(0, bit);
+        let ops = match node.op {
+            PROJ => RESULT,
+            op => op.checked_sub(FIRST_OP).map_or(0, bit),
+        };
         Data { forms: vec![usize::from(id)], ops, ..Self::remake(egraph, node, id) }
     }
 
@@ -516,9 +519,20 @@ impl View for Region<'_> {
         let Some(op) = self.egraph.analysis.ops.get_index_of(op).map(|op| op + FIRST_OP) else {
             return Vec::new();
         };
-        let one = |number: usize| matches!(self.head(number), Head::Op { types, .. } if types.len() == 1);
-        let forms = self.forms(self.egraph.find(value)).iter().copied();
-        forms.filter(|&number| self.enode(number).op == op && one(number)).collect()
+        let mut makers = Vec::new();
+        for &number in self.forms(self.egraph.find(value)) {
+            let node = self.enode(number);
+            if node.op == op {
+                makers.push(number);
+            } else if node.op == PROJ {
+                // One of several results: made by what makes all of them.
+                let tuples = node.children.iter().flat_map(|&tuple| self.forms(self.egraph.find(tuple)));
+                makers.extend(tuples.copied().filter(|&number| self.enode(number).op == op));
+            }
+        }
+        makers.sort_unstable();
+        makers.dedup();
+        makers
     }
 
     fn results(&self, node: usize) -> Vec<Id> {

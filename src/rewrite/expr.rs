@@ -53,6 +53,8 @@ pub enum Kind {
     Tensor,
     /// A tensor or an absent operand.
     Optional,
+    /// Operands of `..more`, as data their number.
+    More,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
             Kind::Value => "value",
             Kind::Tensor => "constant",
             Kind::Optional => "constant?",
+            Kind::More => "rest of operands",
         }
     }
 }

@@ -383,7 +383,7 @@ impl View for Greedy<'_> {
         let node = self.graph.node(value.node);
         // No pattern looks behind the value that quantization stops at.
         let seen = self.until != Some(value) && (!self.options.once || self.single_use(Val::Old(value)));
-        let fits = node.op() == Some(op) && node.results.len() == 1 && seen;
+        let fits = node.op() == Some(op) && seen;
         if fits { vec![value.node] } else { Vec::new() }
     }
 

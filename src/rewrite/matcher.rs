@@ -22,7 +22,7 @@ pub trait View {
     type Value: Copy + Eq;
     type Node: Copy;
 
-    /// The one-result nodes of operator `op` that make `value`.
+    /// The nodes of operator `op` that make `value`, alone or beside other results.
     fn makers(&self, value: Self::Value, op: &str) -> Vec<Self::Node>;
     fn results(&self, node: Self::Node) -> Vec<Self::Value>;
     fn operands(&self, node: Self::Node) -> Vec<Option<Self::Value>>;
@@ -82,7 +82,9 @@ impl<G: View + ?Sized> Scope for Bound<'_, G> {
             Binding::Value(value) => Some(Data::Value(Some(self.view.fact(*value)))),
             Binding::Absent => Some(Data::Value(None)),
             Binding::Data(data) => Some(data.clone()),
-            Binding::More(_) | Binding::Rest(_) => None,
+            // Known by its length.
+            Binding::More(more) => Some(Data::Attr(Attr::Int(i64::try_from(more.len()).ok()?))),
+            Binding::Rest(_) => None,
         }
     }
 }
@@ -132,14 +134,14 @@ impl<G: View + ?Sized> Bound<'_, G> {
             data => tensor_of(data).map(Constant::given),
         };
         match template {
-            Template::Absent => None,
+            Template::Absent | Template::More(_) => None,
             Template::Slot(slot) => given(self.get(*slot)?),
             Template::Tensor(expr) => given(self.eval(expr).ok()?),
             Template::Op(template) => {
                 let absent = |operand: &Template| match operand {
                     Template::Absent => true,
                     Template::Slot(slot) => matches!(self.get(*slot), Some(Data::Value(None))),
-                    Template::Tensor(_) | Template::Op(_) => false,
+                    Template::Tensor(_) | Template::Op(_) | Template::More(_) => false,
                 };
                 let operands: Vec<Option<Constant>> = template
                     .operands
@@ -148,9 +150,6 @@ impl<G: View + ?Sized> Bound<'_, G> {
                         |operand| if absent(operand) { Some(None) } else { self.constant(operand).map(Some) },
                     )
                     .collect::<Option<_>>()?;
-                if template.more.is_some() {
-                    return None;
-                }
                 let registry = self.view.registry();
                 let tensors = operands.iter().map(|operand| match operand {
                     Some(constant) => Some(Some(constant.tensor(registry).ok()?.tensor_type())),
@@ -228,10 +227,12 @@ impl<G: View + ?Sized> Matcher<'_, G> {
     /// Tries every node that may be the next step's.
     fn step(&mut self, at: Match<G>) {
         let Some(step) = self.rule.steps.get(at.nodes.len()) else { return };
-        // A nested operator has one result, which an earlier step read.
-        let Some(&slot) = step.results.first() else { return };
-        let Some(Some(Binding::Value(value))) = at.bindings.get(slot) else { return };
-        let value = *value;
+        // An earlier step read one of the results of a nested operator.
+        let read = step.results.iter().find_map(|&slot| match at.bindings.get(slot) {
+            Some(Some(Binding::Value(value))) => Some(*value),
+            _ => None,
+        });
+        let Some(value) = read else { return };
         // A value that is made from itself (x = x + 0) says nothing new, and never ends.
         let above = at.nodes.iter().take(1).flat_map(|&node| self.view.results(node));
         if above.into_iter().any(|other| other == value) {
@@ -529,6 +530,8 @@ impl<G: Make + ?Sized> Builder<'_, G> {
     ) -> Result<Option<G::Value>, Unbuilt> {
         match template {
             Template::Absent => Ok(None),
+            // Several values, poured where operands are.
+            Template::More(_) => Err(Unbuilt::Quiet),
             Template::Slot(slot) => {
                 if let Some((_, shared)) = self.rule.shared.iter().find(|(shared, _)| shared == slot)
                     && self.bindings.get(*slot).is_none_or(Option::is_none)
@@ -573,10 +576,13 @@ impl<G: Make + ?Sized> Builder<'_, G> {
         let hint = self.names.hint(&template.op, declare.is_some());
         let mut operands = Vec::with_capacity(template.operands.len());
         for operand in &template.operands {
-            operands.push(self.value(operand, None)?);
-        }
-        if let Some(Some(Binding::More(more))) = template.more.and_then(|slot| self.bindings.get(slot)) {
-            operands.extend_from_slice(more);
+            match operand {
+                Template::More(slot) => match self.bindings.get(*slot) {
+                    Some(Some(Binding::More(more))) => operands.extend_from_slice(more),
+                    _ => return Err(Unbuilt::Quiet),
+                },
+                operand => operands.push(self.value(operand, None)?),
+            }
         }
         while operands.last() == Some(&None) {
             operands.pop();

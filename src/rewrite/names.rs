@@ -18,15 +18,12 @@ pub fn operand_names(registry: &Registry, op: &str, base: &str, count: usize) ->
         .collect()
 }
 
-/// New results of `op`: the one called `name`, of several each `<name>_<result>`.
+/// New results of `op`, of a node that is called `name`.
 pub fn result_values(registry: &Registry, op: &str, name: &str, types: &[TensorType]) -> Vec<Value> {
-    let specs = registry.find(op).map(|entry| entry.schema.results.as_slice()).unwrap_or_default();
-    types
-        .iter()
-        .enumerate()
-        .map(|(at, ty)| match specs.get(at) {
-            Some(result) if types.len() > 1 => Value::new(format!("{name}_{result}"), ty.clone()),
-            _ => Value::new(name, ty.clone()),
-        })
-        .collect()
+    let schema = registry.find(op).map(|entry| &entry.schema);
+    let called = |at: usize| match schema {
+        Some(schema) => schema.result_name(name, at, types.len()),
+        None => name.to_owned(),
+    };
+    types.iter().enumerate().map(|(at, ty)| Value::new(called(at), ty.clone())).collect()
 }

@@ -13,9 +13,12 @@ pub const FACTS: u64 = 1 << 63;
 /// Two classes, both with readers, became one.
 pub const MERGED: u64 = 1 << 62;
 
+/// One of several results of a node.
+pub const RESULT: u64 = 1 << 61;
+
 /// The bit of an operator.
 pub fn bit(op: usize) -> u64 {
-    1 << (op % 62)
+    1 << (op % 61)
 }
 
 /// What a rule looks at, by distance from its root.
@@ -25,6 +28,9 @@ pub fn wanted(rule: &Rule, op: impl Fn(&str) -> Option<usize>) -> Vec<u64> {
     for (step, level) in rule.steps.iter().zip(rule.levels()).skip(1) {
         // An operator that no node has makes no match.
         wanted[level] |= op(&step.op).map_or(0, bit);
+        if step.results.len() != 1 {
+            wanted[level - 1] |= RESULT;
+        }
     }
     wanted
 }

@@ -96,14 +96,17 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// How many readings below the root each operator of the left side is.
+    /// How many readings below the root each operator of the left side is, reading one of several
+    /// results being two.
     pub fn levels(&self) -> Vec<usize> {
         let mut levels: Vec<usize> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let reads = |above: &Step| above.values().any(|slot| step.results.contains(&slot));
             // The root has no reader, every other step has one among those before it.
             let reader = self.steps.iter().take(levels.len()).position(reads);
-            levels.push(reader.and_then(|at| levels.get(at)).map_or(0, |level| level + 1));
+            // One of several results is read from the node of them all.
+            let down = if step.results.len() == 1 { 1 } else { 2 };
+            levels.push(reader.and_then(|at| levels.get(at)).map_or(0, |level| level + down));
         }
         levels
     }
@@ -116,6 +119,10 @@ impl Rule {
 
     /// Whether some value is read in two places, so that two classes have to be one.
     pub fn joins(&self) -> bool {
+        // Which of several results a value is shows only when all of them are compared.
+        if self.steps.iter().skip(1).any(|step| step.results.len() != 1) {
+            return true;
+        }
         let mut slots: Vec<Slot> = self.steps.iter().flat_map(Step::values).collect();
         let count = slots.len();
         slots.sort_unstable();
@@ -138,7 +145,7 @@ impl Step {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub op: Arc<str>,
-    /// Variables of the results: all of the root; the single one of a nested operator.
+    /// Variables of all results.
     pub results: Vec<Slot>,
     pub operands: Vec<OperandPattern>,
     /// Takes the operands that follow the listed ones.
@@ -208,14 +215,14 @@ pub enum Template {
     /// A constant from an expression: a tensor, or a number as an f32 or i64 scalar.
     Tensor(Expr),
     Op(OpTemplate),
+    /// Operands bound by [`Step::more`]; only as an operand.
+    More(Slot),
 }
 
 #[derive(Clone, Debug)]
 pub struct OpTemplate {
     pub op: Arc<str>,
     pub operands: Vec<Template>,
-    /// Operands bound by [`Step::more`], after the listed ones.
-    pub more: Option<Slot>,
     pub attrs: Vec<(Arc<str>, Expr)>,
     pub rest: Option<Splat>,
 }
@@ -235,12 +242,12 @@ impl Template {
     pub fn slots(&self, visit: &mut dyn FnMut(Slot)) {
         match self {
             Template::Absent => {}
-            Template::Slot(slot) => visit(*slot),
+            Template::Slot(slot) | Template::More(slot) => visit(*slot),
             Template::Tensor(expr) => expr.slots(&mut |slot| visit(slot)),
             Template::Op(node) => {
                 node.operands.iter().for_each(|operand| operand.slots(visit));
                 node.attrs.iter().for_each(|(_, expr)| expr.slots(&mut |slot| visit(slot)));
-                node.more.into_iter().chain(node.rest.as_ref().map(|rest| rest.rest)).for_each(visit);
+                node.rest.iter().for_each(|rest| visit(rest.rest));
             }
         }
     }

@@ -79,6 +79,7 @@ impl Operator for Dequantizer {
              * C3: scale is f32 of one axis, with one entry or as many as axis 1 of x.",
         )
         .variadic("x_scale")
+        .any_results()
         .rounding()
     }
 

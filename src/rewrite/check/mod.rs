@@ -277,8 +277,10 @@ impl<'a> Checker<'a> {
                 self.count("the right side", &format!("{count} values"), 1, only.span);
                 return None;
             };
-            let results = self.registry.find(&template.op).map_or(0, |entry| entry.schema.results.len());
-            if results != count {
+            let schema = self.registry.find(&template.op).map(|entry| &entry.schema);
+            let results = schema.map_or(0, |schema| schema.results.len());
+            // Of some operators the attributes say it.
+            if results != count && !schema.is_some_and(|schema| schema.any_results) {
                 self.count("the right side", &format!("{count} values"), results, only.span);
                 return None;
             }

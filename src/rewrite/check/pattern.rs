@@ -37,28 +37,7 @@ impl Checker<'_> {
         let count = schema.results.len();
         let mut slots = Vec::new();
         match results {
-            Some(names) => {
-                if names.len() != count {
-                    let span = pattern.op.span;
-                    self.count(
-                        &format!("`as` of `{}`", pattern.op.text),
-                        &results_of(count),
-                        names.len(),
-                        span,
-                    );
-                    scope.partial = true;
-                }
-                for name in names {
-                    let slot = self.bind_new(scope, name, Meaning::Value(false), 0);
-                    // Naming results is the only way to say how many there are.
-                    scope.read(slot);
-                    slots.push(slot);
-                }
-                if let Some(alias) = &pattern.alias {
-                    let error = "an outermost operator with `as` has no other name".to_owned();
-                    self.error(RewriteError::Shape(error), alias.span, "");
-                }
-            }
+            Some(names) => slots = self.results(pattern, schema, names, 0, scope),
             None if count != 1 => {
                 let error = format!("`{}` has {count} results: name them with `as`", pattern.op.text);
                 self.error(RewriteError::Shape(error), pattern.op.span, "");
@@ -73,6 +52,40 @@ impl Checker<'_> {
             }
         }
         self.step(pattern, schema, slots, scope, left);
+    }
+
+    /// The variables of the results that `as` names.
+    fn results(
+        &mut self,
+        pattern: &ast::OpPattern,
+        schema: &Schema,
+        names: &[ast::Name],
+        step: usize,
+        scope: &mut Scope,
+    ) -> Vec<Slot> {
+        let count = schema.results.len();
+        if names.len() != count && !schema.any_results {
+            let what = format!("`as` of `{}`", pattern.op.text);
+            self.count(&what, &results_of(count), names.len(), pattern.op.span);
+            scope.partial = true;
+        }
+        if let Some(alias) = &pattern.alias {
+            let error = "an operator with `as` has no other name".to_owned();
+            self.error(RewriteError::Shape(error), alias.span, "");
+        }
+        let mut slots = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            if let Some(other) = names.iter().take(at).find(|other| other.text == name.text) {
+                let error = RewriteError::Duplicate { what: "result", name: name.text.to_string() };
+                let finding = crate::diag::WithPlaces::new(error).at(name.span, "again here");
+                self.findings.push(finding.at(other.span, "named here"));
+            }
+            let slot = self.bind(scope, name, Meaning::Value(false), step);
+            // Naming results is the only way to say how many there are.
+            scope.read(slot);
+            slots.push(slot);
+        }
+        slots
     }
 
     fn bind_new(&mut self, scope: &mut Scope, name: &ast::Name, meaning: Meaning, step: usize) -> Slot {
@@ -170,14 +183,39 @@ impl Checker<'_> {
                         None => scope.partial = true,
                     }
                 }
+                ast::OperandPattern::Result { name, pattern: inner, results } => {
+                    let Some(inner_schema) = self.schema(&inner.op) else {
+                        scope.partial = true;
+                        continue;
+                    };
+                    let known = |name: &&ast::Name| results.iter().any(|result| result.text == name.text);
+                    let Some(name) = name.as_ref().filter(known) else {
+                        let names: Vec<&str> = results.iter().map(|name| &*name.text).collect();
+                        let (op, first) = (&inner.op.text, names.first().copied().unwrap_or_default());
+                        let error = format!(
+                            "say which of {} is read: `{first} of {op}(…) as ({})`",
+                            names.join(", "),
+                            names.join(", ")
+                        );
+                        let span = name.as_ref().map_or(inner.op.span, |name| name.span);
+                        self.error(RewriteError::Shape(error), span, "");
+                        scope.partial = true;
+                        continue;
+                    };
+                    let slot = self.bind(scope, name, Meaning::Value(false), at);
+                    operands.push(OperandPattern::Value(slot));
+                    nested.push((inner, inner_schema, Err(results)));
+                }
                 ast::OperandPattern::Op(inner) => {
                     let Some(inner_schema) = self.schema(&inner.op) else {
                         scope.partial = true;
                         continue;
                     };
                     if inner_schema.results.len() != 1 {
-                        let error =
-                            format!("`{}` has several results, so it can only be outermost", inner.op.text);
+                        let error = format!(
+                            "`{}` has several results: say which one is read, `a of {}(…) as (a, b)`",
+                            inner.op.text, inner.op.text
+                        );
                         self.error(RewriteError::Shape(error), inner.op.span, "");
                         continue;
                     }
@@ -186,7 +224,7 @@ impl Checker<'_> {
                         None => scope.hidden(inner.span, at),
                     };
                     operands.push(OperandPattern::Value(slot));
-                    nested.push((inner, inner_schema, slot));
+                    nested.push((inner, inner_schema, Ok(slot)));
                 }
             }
         }
@@ -198,8 +236,12 @@ impl Checker<'_> {
         if let Some(step) = left.steps.get_mut(at) {
             *step = Step { operands, more, attrs, rest, ..step.clone() };
         }
-        for (inner, schema, slot) in nested {
-            self.step(inner, schema, vec![slot], scope, left);
+        for (inner, schema, results) in nested {
+            let slots = match results {
+                Ok(slot) => vec![slot],
+                Err(names) => self.results(inner, schema, names, left.steps.len(), scope),
+            };
+            self.step(inner, schema, slots, scope, left);
         }
     }
 

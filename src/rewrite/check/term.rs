@@ -201,13 +201,24 @@ impl Checker<'_> {
         Some((Expr::Binary(op, Box::new(x), Box::new(y)), kind))
     }
 
+    /// The variable of `..more`, of which a helper can say how many it are.
+    fn rest_of_operands(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Slot> {
+        let ast::ExprKind::Name(name) = &expr.kind else { return None };
+        let slot = scope.find(name)?;
+        let more = scope.get(slot)?.meaning == Meaning::More;
+        more.then(|| scope.read(slot)).map(|()| slot)
+    }
+
     /// A helper applied.
     fn call(&mut self, call: &ast::Call, span: Span, scope: &mut Scope) -> Option<(Expr, Kind)> {
         let name = &*call.name.text;
         let mut args = Vec::new();
         for arg in &call.args {
             match arg {
-                ast::Arg::Expr(expr) => args.push(self.expr(expr, None, scope)),
+                ast::Arg::Expr(expr) => args.push(match self.rest_of_operands(expr, scope) {
+                    Some(slot) => Some((Expr::Slot(slot), Kind::More)),
+                    None => self.expr(expr, None, scope),
+                }),
                 ast::Arg::Absent(span) | ast::Arg::Rest(ast::Name { span, .. }) => {
                     self.error(RewriteError::Shape(format!("`{name}` takes values")), *span, "");
                     args.push(None);
@@ -314,7 +325,7 @@ impl Checker<'_> {
             })
             .collect::<Option<_>>()?;
         let attrs = Vec::new();
-        Some(Template::Op(OpTemplate { op: op.into(), operands, more: None, attrs, rest: None }))
+        Some(Template::Op(OpTemplate { op: op.into(), operands, attrs, rest: None }))
     }
 
     /// A value of the right side.
@@ -368,36 +379,43 @@ impl Checker<'_> {
             self.error(RewriteError::Shape(error), call.name.span, "");
         }
         let mut operands = Vec::new();
-        let mut more = None;
-        for (position, arg) in call.args.iter().enumerate() {
+        for arg in &call.args {
             match arg {
                 ast::Arg::Absent(_) => operands.push(Some(Template::Absent)),
-                ast::Arg::Expr(expr) => operands.push(self.template(expr, scope)),
+                ast::Arg::Expr(expr) => {
+                    let operand = self.template(expr, scope);
+                    if let Some(Template::Op(inner)) = &operand
+                        && self.registry.find(&inner.op).is_some_and(|entry| entry.schema.any_results)
+                    {
+                        let error =
+                            format!("`{}` has several results: it can only be all of a right side", inner.op);
+                        self.error(RewriteError::Shape(error), expr.span, "");
+                    }
+                    operands.push(operand);
+                }
                 ast::Arg::Rest(name) => {
                     let Some(slot) = self.slot(&name.text, name.span, scope) else { continue };
                     if scope.get(slot).is_some_and(|variable| variable.meaning != Meaning::More) {
                         self.mismatch("a rest of operands", "another variable", name.span);
                     }
-                    if position + 1 != call.args.len() {
-                        let error = format!("`..{}` stands last", name.text);
-                        self.error(RewriteError::Shape(error), name.span, "");
-                    }
-                    more = Some(slot);
+                    operands.push(Some(Template::More(slot)));
                 }
             }
         }
-        self.arity(call, schema, &operands, more.is_some());
+        self.arity(call, schema, &operands);
         let (attrs, rest) = self.attr_templates(call, schema, span, scope)?;
         let operands = operands.into_iter().collect::<Option<_>>()?;
-        Some(OpTemplate { op: call.name.text.clone(), operands, more, attrs, rest })
+        Some(OpTemplate { op: call.name.text.clone(), operands, attrs, rest })
     }
 
-    fn arity(&mut self, call: &ast::Call, schema: &Schema, operands: &[Option<Template>], more: bool) {
+    fn arity(&mut self, call: &ast::Call, schema: &Schema, operands: &[Option<Template>]) {
         let what = format!("`{}`", call.name.text);
         let (least, most) = schema.arity();
-        if most.is_some_and(|most| operands.len() > most) {
+        // A rest of operands may be none.
+        let more = operands.iter().filter(|operand| matches!(operand, Some(Template::More(_)))).count();
+        if most.is_some_and(|most| operands.len() - more > most) {
             let expected = format!("at most {} operands", most.unwrap_or_default());
-            return self.count(&what, &expected, operands.len(), call.name.span);
+            return self.count(&what, &expected, operands.len() - more, call.name.span);
         }
         let given = |position: usize| !matches!(operands.get(position), None | Some(Some(Template::Absent)));
         let missing = schema
@@ -405,7 +423,7 @@ impl Checker<'_> {
             .iter()
             .enumerate()
             .any(|(position, spec)| spec.presence != Presence::Optional && !given(position));
-        if missing && !more {
+        if missing && more == 0 {
             self.count(&what, &format!("at least {least} operands"), operands.len(), call.name.span);
         }
     }

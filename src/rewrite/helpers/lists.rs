@@ -47,6 +47,15 @@ pub const LEN: Helper = Helper {
     explain: None,
 };
 
+pub const LEN_MORE: Helper = Helper {
+    name: "len",
+    params: &[Kind::More],
+    result: Kind::Int,
+    doc: "the number of operands that `..more` stands for",
+    run: |args| int(args.int(0)?),
+    explain: None,
+};
+
 pub const MAX: Helper = Helper {
     name: "max",
     params: INT2,

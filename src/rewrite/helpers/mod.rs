@@ -43,6 +43,7 @@ pub static ALL: &[Helper] = &[
     lists::IS_IDENTITY,
     types::IS_QUANTIZED,
     lists::LEN,
+    lists::LEN_MORE,
     lists::MAX,
     lists::MAX_FLOAT,
     lists::MIN,

@@ -39,7 +39,7 @@ impl View for Seen<'_> {
 
     fn makers(&self, value: usize, op: &str) -> Vec<usize> {
         let nodes = self.draft.instance.nodes.iter().enumerate();
-        let makers = nodes.filter(|(_, node)| *node.op == *op && node.results == [value]);
+        let makers = nodes.filter(|(_, node)| *node.op == *op && node.results.contains(&value));
         makers.map(|(at, _)| at).collect()
     }
 

@@ -146,7 +146,7 @@ impl<'r> Plan<'r> {
 
     fn template(&mut self, template: &Template) {
         match template {
-            Template::Slot(_) | Template::Absent => {}
+            Template::Slot(_) | Template::Absent | Template::More(_) => {}
             Template::Tensor(expr) => self.expr(expr),
             Template::Op(node) => {
                 node.operands.iter().for_each(|operand| self.template(operand));
@@ -204,7 +204,7 @@ impl<'r> Plan<'r> {
         }
         fn template(node: &Template) -> bool {
             match node {
-                Template::Slot(_) | Template::Absent => false,
+                Template::Slot(_) | Template::Absent | Template::More(_) => false,
                 Template::Tensor(expr) => arithmetic(expr),
                 Template::Op(node) => {
                     node.operands.iter().any(template) || node.attrs.iter().any(|(_, expr)| arithmetic(expr))

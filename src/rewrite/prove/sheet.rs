@@ -99,7 +99,7 @@ impl View for Sheet<'_> {
 
     fn makers(&self, value: ValueId, op: &str) -> Vec<NodeId> {
         let node = self.graph.node(value.node);
-        if node.op() == Some(op) && node.results.len() == 1 { vec![value.node] } else { Vec::new() }
+        if node.op() == Some(op) { vec![value.node] } else { Vec::new() }
     }
 
     fn results(&self, node: NodeId) -> Vec<ValueId> {

@@ -148,6 +148,14 @@ pub enum OperandPattern {
     /// A constant vector of these elements.
     Numbers(Vec<Number>),
     Op(OpPattern),
+    /// `hi of split(x) as (lo, hi)`: the result of that name.
+    Result {
+        /// Which of them.
+        name: Option<Name>,
+        pattern: OpPattern,
+        /// Names of the results, from `as`.
+        results: Vec<Name>,
+    },
 }
 
 /// `{axis = 1, min = lo, ..rest}`. Attributes that are not named have their defaults, unless

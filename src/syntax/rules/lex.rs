@@ -55,6 +55,8 @@ pub enum Token<'a> {
     Let,
     #[token("as")]
     As,
+    #[token("of")]
+    Of,
     #[token("true")]
     True,
     #[token("false")]
@@ -289,5 +291,6 @@ pub fn is_word(token: &Token) -> bool {
             | Token::Where
             | Token::Let
             | Token::As
+            | Token::Of
     )
 }

@@ -50,6 +50,7 @@ const WORDS: Words = Words {
         "where",
         "let",
         "as",
+        "of",
     ],
 };
 

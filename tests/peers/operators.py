@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Runs the emitted form of integer operators in onnxruntime.
+
+usage: operators.py --qirc BIN [--rounds N]
+
+tests/peers/integers.qir is written as ONNX by `BIN opt`, checked by onnx.checker, and run on random inputs
+that reach the ends of their types; every output must equal what `BIN run` gives for the text and for the file.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+
+GRAPH = pathlib.Path(__file__).resolve().parent / "integers.qir"
+# Ranges where a whole storage type would be refused: exponents, and biases that leave room for a sum.
+RANGES = {"s": (-10, 45), "b": (-(2**20), 2**20), "kb": (-(2**20), 2**20)}
+
+
+def call(*argv):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"exit {done.returncode}: {done.stderr.strip()[:500]}")
+
+
+def feeds(model, rng):
+    for value in model.graph.input:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        # The batch was 2 in the text.
+        sizes = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+        low, high = RANGES.get(value.name, (np.iinfo(dtype).min, np.iinfo(dtype).max))
+        yield value.name, rng.integers(low, high, sizes, endpoint=True, dtype=dtype)
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--qirc", required=True)
+    args.add_argument("--rounds", type=int, default=20)
+    args = args.parse_args()
+    faults = values = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = pathlib.Path(tmp)
+        file = tmp / "integers.onnx"
+        call(args.qirc, "opt", GRAPH, "-p", "rules{files=cleanup}", "-o", file)
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        for seed in range(args.rounds):
+            feed = dict(feeds(model, np.random.default_rng(seed)))
+            inputs = []
+            for name, array in feed.items():
+                np.save(tmp / f"{name}.npy", array)
+                inputs += ["--input", f"{name}={tmp / name}.npy"]
+            theirs = session.run(names, feed)
+            for source in (GRAPH, file):
+                call(args.qirc, "run", source, *inputs, "--output-dir", tmp / "out")
+                index = json.loads((tmp / "out" / "values.json").read_text())
+                for name, array in zip(names, theirs):
+                    ours = np.load(tmp / "out" / index[name]["file"])
+                    values += array.size
+                    if ours.dtype != array.dtype or ours.shape != array.shape or (ours != array).any():
+                        faults += 1
+                        print(f"seed {seed}, {source.name}: {name} differs")
+    print(f"{args.rounds} rounds, {values} values compared, {faults} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
