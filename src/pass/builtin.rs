@@ -2,8 +2,8 @@
 
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::Graph;
-use crate::quant::{apply_ranges, calibrate, quantize_akida, ranges_of};
-use crate::rewrite::{self, Driver, Options, Ruleset};
+use crate::quant::{apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
+use crate::rewrite::{self, Applied, Driver, Options, Refused, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
@@ -58,14 +58,16 @@ pub fn passes() -> &'static [PassInfo] {
         PassInfo {
             name: "fuse",
             options: &["files", "driver", "repeat"],
-            doc: "Fuse chains of operators into hardware layers: the rulesets of `--rules` that make layers first, \
-                  then the built-in rule files. A layer needs the range of its result. With `repeat=never` a value \
+            doc: "Fuse chains of operators into hardware layers: the greedy rulesets of `--rules` that make layers \
+                  first, then the built-in rule files, with the saturated ones of `--rules` in the same e-graph. A \
+                  layer needs the range of its result. With `repeat=never` a value \
                   that has several readers, or is an output, ends its chain, and nothing is computed twice.",
         },
         PassInfo {
             name: "quantize",
             options: &[],
-            doc: "Compute the integers of every layer that hangs on the input.",
+            doc: "Compute the integers of every layer that hangs on the input. Where those of a layer that a rule of \
+                  `--rules` made do not exist, the fusion before is done again without it.",
         },
     ]
 }
@@ -218,7 +220,12 @@ fn apply(
     let options = Options { until: until.as_deref(), ..options };
     let (new, log) = rewrite::apply(std::mem::take(graph), cx.registry, rulesets, &options)?;
     *graph = new;
-    cx.warnings.extend(log.warnings);
+    for warning in log.warnings.0 {
+        // A fusion that is done again says the same.
+        if !cx.warnings.0.contains(&warning) {
+            cx.warnings.push(warning);
+        }
+    }
     cx.rewrites.extend(log.applied);
     Ok(())
 }
@@ -272,6 +279,7 @@ impl Pass for Calibrate {
     }
 }
 
+#[derive(Clone)]
 struct Fuse {
     files: Vec<&'static str>,
     driver: Option<Driver>,
@@ -289,11 +297,83 @@ impl Pass for Fuse {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
-        let options = Options { demand_ranges: true, once: self.once, ..Options::default() };
-        apply(graph, &user_rules(cx, true), options, cx)?;
-        let rulesets = built_in(&self.files, cx)?;
-        apply(graph, &rulesets, Options { driver: self.driver, ..options }, cx)
+        let before = (!user_rules(cx, true).is_empty()).then(|| (graph.clone(), cx.rewrites.len()));
+        self.fuse(graph, &[], cx)?;
+        cx.fusion = before.map(|(before, rewrites)| Fusion {
+            fuse: self.clone(),
+            before,
+            after: graph.clone(),
+            rewrites,
+        });
+        Ok(())
     }
+}
+
+impl Fuse {
+    fn fuse(&self, graph: &mut Graph, refused: &[Refused], cx: &mut Context) -> Result<(), Diagnostics> {
+        let options = Options { demand_ranges: true, once: self.once, refused, ..Options::default() };
+        let (greedy, mut saturated): (Vec<Ruleset>, Vec<Ruleset>) =
+            user_rules(cx, true).into_iter().partition(|set| set.driver == Driver::Greedy);
+        apply(graph, &greedy, options, cx)?;
+        // In one e-graph with the built-in rules, so that they compete by cost.
+        saturated.extend(built_in(&self.files, cx)?);
+        apply(graph, &saturated, Options { driver: self.driver, ..options }, cx)
+    }
+}
+
+/// What it takes to do a fusion again without layers whose parameters turn out not to exist.
+pub struct Fusion {
+    fuse: Fuse,
+    before: Graph,
+    after: Graph,
+    /// Number of applications of rules before it.
+    rewrites: usize,
+}
+
+/// Layers of one network that users' rules make and that are refused one after the other.
+const MOST_REFUSED: usize = 32;
+
+/// Does the fusion again until every layer that a rule of the user made has parameters. Where one
+/// has none, the next right side of the rule, or another rule, takes its place.
+fn settle(graph: &mut Graph, fusion: &Fusion, cx: &mut Context) -> Result<(), Diagnostics> {
+    let mut refused: Vec<Refused> = Vec::new();
+    while refused.len() < MOST_REFUSED {
+        let mut found = Vec::new();
+        for (value, why) in refused_layers(graph, cx.registry, &cx.akida) {
+            let made = |applied: &&Applied| applied.replaced.contains(&value);
+            let Some(applied) = cx.rewrites.iter().skip(fusion.rewrites).rfind(made) else { continue };
+            let set = cx.user_rules.iter().find(|set| set.name == applied.ruleset);
+            let rule = set.and_then(|set| set.rules.iter().find(|rule| rule.name == applied.rule));
+            let Some(rule) = rule else { continue };
+            let message = format!(
+                "the layer that rule `{}` makes of `{value}` has no parameters: {why}; what comes next is tried",
+                rule.name
+            );
+            let warning = Diagnostic::warning("Q0529", message).at(rule.span, "").at_loc(&applied.loc, "");
+            found.push((
+                Refused {
+                    ruleset: applied.ruleset.clone(),
+                    rule: applied.rule.clone(),
+                    arm: applied.arm,
+                    value,
+                    why,
+                },
+                warning,
+            ));
+        }
+        found.retain(|(new, _)| !refused.contains(new));
+        if found.is_empty() {
+            break;
+        }
+        for (new, warning) in found {
+            refused.push(new);
+            cx.warnings.push(warning);
+        }
+        *graph = fusion.before.clone();
+        cx.rewrites.truncate(fusion.rewrites);
+        fusion.fuse.fuse(graph, &refused, cx)?;
+    }
+    Ok(())
 }
 
 struct Quantize;
@@ -312,6 +392,9 @@ impl Pass for Quantize {
         let mut ranges = ranges_of(graph);
         ranges.append(&mut cx.ranges);
         cx.ranges = ranges;
+        if let Some(fusion) = cx.fusion.take().filter(|fusion| graph.same_as(&fusion.after)) {
+            settle(graph, &fusion, cx)?;
+        }
         let (quantized, report) = quantize_akida(graph, cx.registry, &cx.akida)?;
         *graph = quantized;
         cx.report = Some(report);

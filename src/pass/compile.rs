@@ -120,6 +120,7 @@ pub fn compile(
         warnings,
         rewrites: Vec::new(),
         report: None,
+        fusion: None,
     };
     let result = run(&mut graph, calls, &mut cx, after);
     let Context { ranges, warnings, rewrites, report, .. } = cx;

@@ -23,6 +23,7 @@ use crate::syntax::pipeline::PassCall;
 use crate::tensor::Shape;
 use crate::verify::verify;
 
+use builtin::Fusion;
 pub use builtin::{PIPELINES, PassInfo, named_pipeline, passes};
 pub use compile::{Compile, Outcome, Source, compile};
 use retype::retype;
@@ -88,6 +89,8 @@ pub struct Context<'a> {
     /// Applications of rules, in order.
     pub rewrites: Vec<Applied>,
     pub report: Option<QuantizeReport>,
+    /// The last fusion, if rules of the user took part.
+    pub(super) fusion: Option<Fusion>,
 }
 
 /// What `calibrate` draws on.

@@ -41,6 +41,31 @@ pub fn quantize_akida(
     registry: &Registry,
     options: &AkidaOptions,
 ) -> Result<(Graph, QuantizeReport), Diagnostics> {
+    let mut refused = BTreeMap::new();
+    let (entry, plan, parameters) = settle(graph, registry, options, &mut refused)?;
+    let stays = plan.stays(graph, registry, &refused);
+    let quantized = assemble(graph, registry, &entry, &plan, parameters)
+        .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
+    let layers = layer_notes(&quantized, registry).map_err(WithPlaces::new)?;
+    Ok((quantized, QuantizeReport { layers, stays }))
+}
+
+/// The layers whose parameters do not exist, by the values that they make, and why.
+pub fn refused_layers(graph: &Graph, registry: &Registry, options: &AkidaOptions) -> Vec<(Arc<str>, String)> {
+    let mut refused = BTreeMap::new();
+    // What else is wrong with the graph is said when it is quantized.
+    let _ = settle(graph, registry, options, &mut refused);
+    let value = |id: NodeId| graph.node(id).results.first().map(|value| value.name.clone());
+    refused.into_iter().filter_map(|(id, why)| Some((value(id)?, why))).collect()
+}
+
+/// What is quantized, with its parameters. `refused` gets the layers that have none.
+fn settle(
+    graph: &Graph,
+    registry: &Registry,
+    options: &AkidaOptions,
+    refused: &mut BTreeMap<NodeId, String>,
+) -> Result<(Entry, Selection, Parameters), Diagnostics> {
     let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
     let inputs: Vec<ValueId> = graph.inputs().collect();
     let [input] = inputs[..] else { return Err(fail(QuantError::Inputs { found: inputs.len() })) };
@@ -56,24 +81,16 @@ pub fn quantize_akida(
         return Err(found.into());
     }
     let entry = Entry::of(graph, input);
-    let mut refused: BTreeMap<NodeId, String> = BTreeMap::new();
     loop {
-        let plan = Selection::new(graph, registry, &order, &entry, until, &refused);
+        let plan = Selection::new(graph, registry, &order, &entry, until, refused);
         if plan.layers.is_empty() {
-            let reasons = plan.stays(graph, registry, &refused).into_iter();
+            let reasons = plan.stays(graph, registry, refused).into_iter();
             let reasons =
                 reasons.map(|stay| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason)).collect();
             return Err(fail(QuantError::NothingQuantized { reasons }));
         }
         match parameters(graph, registry, options, &entry, &plan) {
-            Ok(parameters) => {
-                let stays = plan.stays(graph, registry, &refused);
-                let quantized = assemble(graph, registry, &entry, &plan, parameters).map_err(|error| {
-                    WithPlaces { error: QuantError::Op(error.error), places: error.places }
-                })?;
-                let layers = layer_notes(&quantized, registry).map_err(fail)?;
-                return Ok((quantized, QuantizeReport { layers, stays }));
-            }
+            Ok(parameters) => return Ok((entry, plan, parameters)),
             // A layer whose parameters do not exist stays float, and with it what hangs on it
             // alone: each round refuses one layer more, so the rounds end.
             Err(Refusal::Layer(id, error)) => {

@@ -12,7 +12,7 @@ mod ranges;
 mod report;
 mod samples;
 
-pub use akida::{AkidaOptions, already_quantized, quantize_akida};
+pub use akida::{AkidaOptions, already_quantized, quantize_akida, refused_layers};
 pub use calibrate::{CalibrateOptions, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};
 pub use error::QuantError;

@@ -15,7 +15,7 @@ use super::Options;
 use super::constant::Constant;
 use super::expr::Fact;
 use super::forms::{Application, Class, Classes, Form, Maker, Origin};
-use super::log::{Limit, Log};
+use super::log::{Limit, Log, Refused};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::news;
 use super::news::{FACTS, Fresh, MERGED, News, RESULT, bit};
@@ -502,6 +502,17 @@ impl<'a> Region<'a> {
         found
     }
 
+    /// Whether a match is rooted at one of the refused values.
+    fn refuses(&self, refused: &[&Refused], found: &Match<Self>) -> bool {
+        let root = found.nodes.first().filter(|_| !refused.is_empty());
+        let results = root.into_iter().flat_map(|&root| View::results(self, root));
+        let values = results.flat_map(|class| self.egraph[class].data.values.iter());
+        values.into_iter().any(|&at| {
+            let name = &self.graph.value(self.values[at]).name;
+            refused.iter().any(|refused| refused.value == *name)
+        })
+    }
+
     /// Name of the graph's value that a node makes, if there is one.
     fn name_of(&self, number: usize) -> Arc<str> {
         let class = View::results(self, number).first().copied();
@@ -662,7 +673,14 @@ pub fn saturate(
         for (at, (_, rule)) in rules.iter().enumerate() {
             // More matches than nodes are as bad, and are not kept.
             let Some(left) = nodes.checked_sub(found.len()) else { break };
-            found.extend(region.search(rule, left, log).into_iter().map(|found| (at, found)));
+            let refused: Vec<&Refused> = options
+                .refused
+                .iter()
+                .filter(|refused| refused.concerns(sets[rules[at].0.0], rule))
+                .collect();
+            let mut matches = region.search(rule, left, log);
+            matches.retain(|found| !region.refuses(&refused, found));
+            found.extend(matches.into_iter().map(|found| (at, found)));
         }
         let too_many = found.len() > nodes;
         let mut changed = false;

@@ -347,6 +347,7 @@ impl Emitter<'_> {
         Some(Applied {
             ruleset: set.name.clone(),
             rule: rule.name.clone(),
+            arm: rule.arm,
             matched: application
                 .matched
                 .iter()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Options;
 use super::constant::Constant;
 use super::expr::Fact;
-use super::log::{Applied, Limit, Log};
+use super::log::{Applied, Limit, Log, Refused};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::names::{operand_names, result_values};
 use super::report;
@@ -225,6 +225,10 @@ impl Greedy<'_> {
             let name = || self.graph.node(root).name.clone();
             report::near_miss(log, rule, miss.guard, why, self.loc(root), name);
         }
+        if let Some(refused) = self.refused(set, rule, root).filter(|_| !found.is_empty()) {
+            failed.push(refused.why.clone());
+            return false;
+        }
         for found in found {
             self.pending.clear();
             match build(self, rule, &found) {
@@ -247,6 +251,12 @@ impl Greedy<'_> {
         false
     }
 
+    fn refused(&self, set: &Ruleset, rule: &Rule, root: NodeId) -> Option<&Refused> {
+        let results = &self.graph.node(root).results;
+        let here = |refused: &&Refused| results.iter().any(|result| result.name == refused.value);
+        self.options.refused.iter().filter(|refused| refused.concerns(set, rule)).find(here)
+    }
+
     fn account(&self, set: &Ruleset, rule: &Rule, found: &Match<Self>) -> Applied {
         let nodes = found.nodes.iter().map(|&node| self.graph.node(node));
         let locs: Vec<Loc> = nodes.clone().map(|node| node.loc.clone()).collect();
@@ -254,6 +264,7 @@ impl Greedy<'_> {
         Applied {
             ruleset: set.name.clone(),
             rule: rule.name.clone(),
+            arm: rule.arm,
             matched: nodes.map(|node| node.name.clone()).collect(),
             replaced: root.into_iter().flat_map(|n| &n.results).map(|value| value.name.clone()).collect(),
             loc: Loc::merged(&locs),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::rule::{Rule, Ruleset};
 use crate::diag::{Diagnostic, Diagnostics, Loc, Span};
 
 /// One application of a rule.
@@ -17,6 +18,27 @@ pub struct Applied {
     pub replaced: Vec<Arc<str>>,
     /// Where the matched nodes come from.
     pub loc: Loc,
+    /// Which right side of a custom pattern was taken.
+    pub arm: usize,
+}
+
+/// An application that is not wanted: the parameters of the layer that it makes do not exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    pub ruleset: Arc<str>,
+    pub rule: Arc<str>,
+    pub arm: usize,
+    /// The value that the layer would make.
+    pub value: Arc<str>,
+    /// Why there are no parameters.
+    pub why: String,
+}
+
+impl Refused {
+    /// Whether it is about this rule of this set.
+    pub(super) fn concerns(&self, set: &Ruleset, rule: &Rule) -> bool {
+        self.ruleset == set.name && self.rule == rule.name && self.arm == rule.arm
+    }
 }
 
 /// A limit that ended a run before nothing was left to do; what was reached until then is valid.

@@ -28,7 +28,7 @@ mod rule;
 pub use error::RewriteError;
 pub use helpers::table as helper_table;
 pub use load::{BUILT_IN, Loaded, built_in, load};
-pub use log::{Applied, Limit, Log};
+pub use log::{Applied, Limit, Log, Refused};
 pub use prove::{CheckError, Checks, Finding, RuleReport, check as check_rules};
 pub use rule::{Contract, Driver, Rule, Ruleset};
 
@@ -57,6 +57,8 @@ pub struct Options<'a> {
     /// Rules that only guide the choice: among equal forms, those are taken from which these
     /// rules reach the cheapest graph, but what they make is not emitted.
     pub toward: &'a [Ruleset],
+    /// Applications that are left out.
+    pub refused: &'a [Refused],
 }
 
 impl Default for Options<'_> {
@@ -70,6 +72,7 @@ impl Default for Options<'_> {
             until: None,
             once: false,
             toward: &[],
+            refused: &[],
         }
     }
 }
