@@ -28,6 +28,8 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     /// Run a pipeline of passes on a model.
     Opt(OptArgs),
+    /// Say why a network is quantized as it is: what each operator became, and why some stay float.
+    Explain(ExplainArgs),
     /// Verify a model; of a quantized one, also the bounds of its accumulators.
     Check(CheckArgs),
     /// Lay out .qir and .qrules files.
@@ -44,6 +46,8 @@ impl Command {
         match self {
             Command::Compile(args) => args.prepare.threads,
             Command::Calibrate(args) => args.prepare.threads,
+            Command::Explain(args) => args.prepare.threads,
+            Command::Rules(RulesCommand::Explain(args)) => args.prepare.threads,
             Command::Run(args) => args.threads,
             Command::Opt(args) => args.threads,
             Command::Rules(RulesCommand::Check(args)) => args.threads,
@@ -95,11 +99,9 @@ pub struct ModelArgs {
     pub input_shape: Vec<(String, Vec<usize>)>,
 }
 
-/// What compile and calibrate share: how the network is prepared and observed.
+/// How a network is prepared, observed and quantized.
 #[derive(Args)]
 pub struct PrepareArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
     #[arg(long, value_enum, default_value = "akida")]
     pub scheme: Scheme,
     /// Calibration samples, stacked along the first axis (.npy, or the arrays of an .npz).
@@ -137,15 +139,53 @@ pub struct PrepareArgs {
 }
 
 #[derive(Args)]
+pub struct RangesArg {
+    /// Ranges of the values, instead of samples.
+    #[arg(id = "ranges", long, value_name = "FILE.json", conflicts_with_all = ["samples", "num_samples", "seed"])]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prepare: PrepareArgs,
+    #[command(flatten)]
+    pub ranges: RangesArg,
+    /// Follow this value of the network, or of the result: where it comes from, what became of it, and
+    /// where its scale comes from.
+    #[arg(long, value_name = "VALUE")]
+    pub value: Option<String>,
+}
+
+#[derive(Args)]
+pub struct RulesExplainArgs {
+    #[arg(value_name = "FILE.qrules")]
+    pub file: PathBuf,
+    /// The network: .onnx or .qir.
+    #[arg(long, value_name = "MODEL")]
+    pub on: PathBuf,
+    /// Shape of an input whose sizes the model leaves open.
+    #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
+    pub input_shape: Vec<(String, Vec<usize>)>,
+    #[command(flatten)]
+    pub prepare: PrepareArgs,
+    #[command(flatten)]
+    pub ranges: RangesArg,
+}
+
+#[derive(Args)]
 pub struct CompileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
     #[command(flatten)]
     pub prepare: PrepareArgs,
     /// The quantized model; other emissions are written beside it [default: MODEL.q.onnx in this folder].
     #[arg(short, long, value_name = "OUT.onnx", value_parser = called(&["onnx"]))]
     pub output: Option<PathBuf>,
-    /// Ranges of the values, instead of samples.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["samples", "num_samples", "seed"])]
-    pub ranges: Option<PathBuf>,
+    #[command(flatten)]
+    pub ranges: RangesArg,
     /// What to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "onnx")]
     pub emit: Vec<Emit>,
@@ -191,6 +231,8 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
     #[command(flatten)]
     pub prepare: PrepareArgs,
     #[arg(short, long, value_name = "ranges.json", value_parser = called(&["json"]))]
@@ -270,6 +312,8 @@ pub enum RulesCommand {
     Check(RulesCheckArgs),
     /// List the sets and rules of files.
     List(RulesListArgs),
+    /// Show where rules fire on a model or nearly do, and what is in the way.
+    Explain(RulesExplainArgs),
 }
 
 #[derive(Args)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{
-    ArithmeticArg, CalibrateArgs, CheckArgs, CompileArgs, Emit, FmtArgs, ImportArgs, OptArgs, PrepareArgs,
-    RunArgs, TestArgs,
+    ArithmeticArg, CalibrateArgs, CheckArgs, CompileArgs, Emit, FmtArgs, ImportArgs, ModelArgs, OptArgs,
+    PrepareArgs, RangesArg, RunArgs, TestArgs,
 };
 use super::files::{
     InPlace, Outputs, onnx_paths, qir_paths, read_model, read_rules, read_tensor, read_text, replace,
@@ -21,29 +21,21 @@ use crate::interp::Plan;
 use crate::ir::{Graph, ValueId};
 use crate::onnx::InputShapes;
 use crate::ops::Arithmetic;
-use crate::pass::{self, Compile, Failure, Outcome, Source, Step};
+use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{
     AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, ranges_of, read_ranges,
     write_ranges,
 };
+use crate::rewrite::Ruleset;
 use crate::syntax::{qir, rules};
 use crate::tensor::Tensor;
 
 pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => {
-            PathBuf::from(args.prepare.model.model.file_name().unwrap_or_default()).with_extension("q.onnx")
-        }
+        None => PathBuf::from(args.model.model.file_name().unwrap_or_default()).with_extension("q.onnx"),
     };
-    let source = match &args.ranges {
-        None => samples(&args.prepare),
-        Some(path) => {
-            let (text, _) = read_text(session, path)?;
-            let file = path.display().to_string();
-            Source::Ranges { ranges: read_ranges(&text, &file)?, file }
-        }
-    };
+    let source = ranges(session, &args.ranges, &args.prepare)?;
     let emits = |emit: &Emit| args.emit.contains(emit);
     let (text, ranges, report) = (
         output.with_extension("qir"),
@@ -62,7 +54,8 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
 
     let mut steps = Vec::new();
     let after = &mut |step: &Step, _: &Graph| steps.push(step.clone());
-    let (outcome, mut outputs) = prepare(session, &args.prepare, source, &paths, None, after)?;
+    let prepare = Prepare { paths: &paths, ..Prepare::new(&args.model, &args.prepare, source) };
+    let (outcome, mut outputs) = prepare.run(session, after)?;
     let summary = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
     if emits(&Emit::Onnx) {
         outputs.onnx(session, &outcome.graph, &output)?;
@@ -86,8 +79,12 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
 pub fn calibrate(session: &mut Session, args: &CalibrateArgs) -> Result<(), End> {
     let source = samples(&args.prepare);
     let paths = [args.output.clone()];
-    let (outcome, mut outputs) =
-        prepare(session, &args.prepare, source, &paths, Some("calibrate"), &mut |_, _| {})?;
+    let prepare = Prepare {
+        paths: &paths,
+        until: Some("calibrate"),
+        ..Prepare::new(&args.model, &args.prepare, source)
+    };
+    let (outcome, mut outputs) = prepare.run(session, &mut |_, _| {})?;
     let ranges = ranges_of(&outcome.graph);
     outputs.write(&args.output, write_ranges(&ranges).as_bytes())?;
     say(format!("{} values have a range", ranges.len()))?;
@@ -102,51 +99,78 @@ fn samples(args: &PrepareArgs) -> Source {
     }
 }
 
-/// Declares the outputs at `paths`, and runs the pipeline of compile up to and including pass `until`.
-fn prepare(
-    session: &mut Session,
-    args: &PrepareArgs,
-    source: Source,
-    paths: &[PathBuf],
-    until: Option<&str>,
-    after: &mut dyn FnMut(&Step, &Graph),
-) -> Result<(Outcome, Outputs), End> {
-    args.samples.iter().for_each(|file| session.reads(file));
-    let row = match &source {
-        Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
-        Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
-    };
-    let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
-    let graph = read_model(session, &args.model, InputShapes { row, ..InputShapes::default() })?;
-    let user_rules = read_rules(session, &args.rules)?;
-    let outputs = Outputs::declare(session, paths, InPlace::Never)?;
-    let calls = pipeline(session, &args.pipeline)?;
-    let bar = progress_bar();
-    let compile = Compile {
-        source,
-        input_shapes: args.model.input_shape.clone(),
-        calibrate: CalibrateOptions {
-            per_tensor: args.per_tensor_activations,
-            batch_size: args.batch_size.get(),
-            num_samples: args.num_samples.map(|n| n.get()),
-        },
-        akida: AkidaOptions {
-            input_dtype: args.input_dtype.into(),
-            last_output_8_bits: args.last_output_bits.is_some(),
-            until: args.quantize_until.clone(),
-        },
-        user_rules: &user_rules,
-        sources: &mut session.sources,
-        progress: Box::new(|done, of| {
-            bar.set_length(of as u64);
-            bar.set_position(done as u64);
-        }),
-    };
-    let result = pass::compile(graph, &session.registry, &calls, compile, until, after);
-    bar.finish_and_clear();
-    let outcome = result.map_err(|failure| bug(session, failure, &args.model.model))?;
-    session.report(&outcome.warnings);
-    Ok((outcome, outputs))
+/// Where ranges come from, where they may come from a file.
+pub fn ranges(session: &mut Session, ranges: &RangesArg, args: &PrepareArgs) -> Result<Source, Diagnostics> {
+    let Some(path) = &ranges.file else { return Ok(samples(args)) };
+    let (text, _) = read_text(session, path)?;
+    let file = path.display().to_string();
+    Ok(Source::Ranges { ranges: read_ranges(&text, &file)?, file })
+}
+
+/// A run of the pipeline of compile.
+pub struct Prepare<'a> {
+    pub model: &'a ModelArgs,
+    pub args: &'a PrepareArgs,
+    pub source: Source,
+    /// The outputs, which are declared before the run.
+    pub paths: &'a [PathBuf],
+    /// The last pass to run.
+    pub until: Option<&'a str>,
+    /// Rulesets besides those of the arguments, which follow them.
+    pub rules: Vec<Ruleset>,
+    /// Takes what explanations need; each sample then runs by itself, to be told from the others.
+    pub trace: Option<&'a mut Trace>,
+}
+
+impl<'a> Prepare<'a> {
+    pub fn new(model: &'a ModelArgs, args: &'a PrepareArgs, source: Source) -> Self {
+        Self { model, args, source, paths: &[], until: None, rules: Vec::new(), trace: None }
+    }
+
+    pub fn run(
+        self,
+        session: &mut Session,
+        after: &mut dyn FnMut(&Step, &Graph),
+    ) -> Result<(Outcome, Outputs), End> {
+        let Self { model, args, source, paths, until, mut rules, trace } = self;
+        args.samples.iter().for_each(|file| session.reads(file));
+        let row = match &source {
+            Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
+            Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
+        };
+        let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
+        let graph = read_model(session, model, InputShapes { row, ..InputShapes::default() })?;
+        rules.extend(read_rules(session, &args.rules)?);
+        let outputs = Outputs::declare(session, paths, InPlace::Never)?;
+        let calls = pipeline(session, &args.pipeline)?;
+        let bar = progress_bar();
+        let compile = Compile {
+            source,
+            input_shapes: model.input_shape.clone(),
+            calibrate: CalibrateOptions {
+                per_tensor: args.per_tensor_activations,
+                batch_size: if trace.is_some() { 1 } else { args.batch_size.get() },
+                num_samples: args.num_samples.map(|n| n.get()),
+            },
+            akida: AkidaOptions {
+                input_dtype: args.input_dtype.into(),
+                last_output_8_bits: args.last_output_bits.is_some(),
+                until: args.quantize_until.clone(),
+            },
+            user_rules: &rules,
+            sources: &mut session.sources,
+            progress: Box::new(|done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            }),
+            trace,
+        };
+        let result = pass::compile(graph, &session.registry, &calls, compile, until, after);
+        bar.finish_and_clear();
+        let outcome = result.map_err(|failure| bug(session, failure, &model.model))?;
+        session.report(&outcome.warnings);
+        Ok((outcome, outputs))
+    }
 }
 
 fn progress_bar() -> ProgressBar {

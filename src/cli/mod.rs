@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod explain;
 mod files;
 mod golden;
 mod rules;
@@ -78,6 +79,8 @@ fn command(session: &mut Session, command: Command) -> Result<(), End> {
         Command::Fmt(args) => commands::fmt(session, &args),
         Command::Test(args) => commands::test(&args),
         Command::Rules(RulesCommand::Check(args)) => rules::check(session, &args),
+        Command::Explain(args) => explain::explain(session, &args),
+        Command::Rules(RulesCommand::Explain(args)) => explain::explain_file(session, &args),
         Command::Rules(RulesCommand::List(args)) => rules::list(session, &args),
     }
 }

@@ -45,7 +45,7 @@ pub use onnx_form::{
     OnnxFunction, OnnxNode, RefAttr, dtype_to_onnx, lower_node, onnx_to_dtype,
 };
 pub use operator::{
-    Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer,
+    Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer, Why,
 };
 pub use registry::Registry;
 pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema};

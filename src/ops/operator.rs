@@ -95,6 +95,37 @@ pub struct QuantizedLayer {
     pub attrs: Attrs,
     /// Grid of the result.
     pub grid: AffineGrid,
+    /// How it came about, each before what rests on it.
+    pub why: Vec<Why>,
+}
+
+/// How a number of a layer, or one for each channel, came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Why {
+    /// What it is: `scale` of the result, a constant by its suffix, or a word that formulas after it use.
+    pub what: Cow<'static, str>,
+    /// Over the terms, what was explained before, and operands.
+    pub formula: Cow<'static, str>,
+    /// One entry, or one for each channel.
+    pub terms: Vec<(Cow<'static, str>, Vec<f64>)>,
+    /// What it came to, like a term; empty where every element has its own.
+    pub value: Vec<f64>,
+}
+
+impl Why {
+    pub fn new(what: impl Into<Cow<'static, str>>, formula: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), formula: formula.into(), terms: Vec::new(), value: Vec::new() }
+    }
+
+    pub fn term<T: Into<f64> + Copy>(mut self, name: impl Into<Cow<'static, str>>, entries: &[T]) -> Self {
+        self.terms.push((name.into(), entries.iter().map(|&entry| entry.into()).collect()));
+        self
+    }
+
+    pub fn value<T: Into<f64> + Copy>(mut self, entries: &[T]) -> Self {
+        self.value = entries.iter().map(|&entry| entry.into()).collect();
+        self
+    }
 }
 
 /// An application with operands, for tests and generated documentation.

@@ -2,7 +2,7 @@
 
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::Graph;
-use crate::quant::{apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
+use crate::quant::{Calibrated, apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
 use crate::rewrite::{self, Applied, Driver, Options, Refused, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
@@ -10,7 +10,7 @@ use crate::tensor::{Dim, TensorType};
 use super::identity_convs::IdentityConvs;
 use super::retype::retype;
 use super::split_depthwise::SplitDepthwise;
-use super::{Calibration, Context, Pass, PassError, Stage};
+use super::{Calibration, Context, Pass, PassError, RangeSource, RulesTrace, Stage};
 
 /// A pass as documentation and messages show it.
 pub struct PassInfo {
@@ -218,8 +218,18 @@ fn apply(
 ) -> Result<(), Diagnostics> {
     let until = cx.akida.until.clone();
     let options = Options { until: until.as_deref(), ..options };
+    let before = cx.trace.is_some().then(|| graph.clone());
     let (new, log) = rewrite::apply(std::mem::take(graph), cx.registry, rulesets, &options)?;
     *graph = new;
+    cx.rules.extend(before.map(|before| RulesTrace {
+        before,
+        after: graph.clone(),
+        sets: rulesets.to_vec(),
+        driver: options.driver,
+        once: options.once,
+        demand_ranges: options.demand_ranges,
+        applied: log.applied.clone(),
+    }));
     for warning in log.warnings.0 {
         // A fusion that is done again says the same.
         if !cx.warnings.0.contains(&warning) {
@@ -268,10 +278,17 @@ impl Pass for Calibrate {
             Calibration::Ranges { ranges, file } => {
                 let warnings = apply_ranges(graph, ranges, file)?;
                 cx.warnings.extend(warnings);
+                if let Some(trace) = &mut cx.trace {
+                    trace.ranges = RangeSource::File(file.clone());
+                }
             }
             Calibration::Samples(samples) => {
-                let warnings = calibrate(graph, cx.registry, &mut **samples, cx.calibrate, cx.progress)?;
+                let Calibrated { seen, batch, warnings } =
+                    calibrate(graph, cx.registry, &mut **samples, cx.calibrate, cx.progress)?;
                 cx.warnings.extend(warnings);
+                if let Some(trace) = &mut cx.trace {
+                    trace.ranges = RangeSource::Samples { seen, batch };
+                }
             }
         }
         cx.ranges = ranges_of(graph);
@@ -371,6 +388,7 @@ fn settle(graph: &mut Graph, fusion: &Fusion, cx: &mut Context) -> Result<(), Di
         }
         *graph = fusion.before.clone();
         cx.rewrites.truncate(fusion.rewrites);
+        cx.rules.clear();
         fusion.fuse.fuse(graph, &refused, cx)?;
     }
     Ok(())
@@ -395,7 +413,15 @@ impl Pass for Quantize {
         if let Some(fusion) = cx.fusion.take().filter(|fusion| graph.same_as(&fusion.after)) {
             settle(graph, &fusion, cx)?;
         }
-        let (quantized, report) = quantize_akida(graph, cx.registry, &cx.akida)?;
+        let result = quantize_akida(graph, cx.registry, &cx.akida);
+        if let Some(trace) = &mut cx.trace {
+            trace.fused = Some(graph.clone());
+            trace.stays = match &result {
+                Ok((_, report)) => report.stays.clone(),
+                Err(unquantized) => unquantized.stays.clone(),
+            };
+        }
+        let (quantized, report) = result?;
         *graph = quantized;
         cx.report = Some(report);
         Ok(())

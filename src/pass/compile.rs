@@ -13,7 +13,7 @@ use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Shape, TensorType};
 
-use super::{Calibration, Context, Failure, PassError, Step, retype, run};
+use super::{Calibration, Context, Failure, PassError, Step, Trace, retype, run};
 
 /// Random samples drawn when no number is asked for.
 const RANDOM_SAMPLES: usize = 1024;
@@ -38,6 +38,8 @@ pub struct Compile<'a> {
     pub sources: &'a mut Sources,
     /// Told the number of samples done, and of all.
     pub progress: Box<dyn FnMut(usize, usize) + 'a>,
+    /// Takes what explanations need, also where the run fails.
+    pub trace: Option<&'a mut Trace>,
 }
 
 impl<'a> Compile<'a> {
@@ -51,6 +53,7 @@ impl<'a> Compile<'a> {
             user_rules,
             sources,
             progress: Box::new(|_, _| {}),
+            trace: None,
         }
     }
 }
@@ -67,7 +70,7 @@ pub struct Outcome {
     pub warnings: Diagnostics,
 }
 
-/// Runs the calls in order, the one of pass `until` last. `after` sees the graph after each pass.
+/// Runs the calls in order, the last one of pass `until` last. `after` sees the graph after each pass.
 pub fn compile(
     mut graph: Graph,
     registry: &Registry,
@@ -76,9 +79,9 @@ pub fn compile(
     until: Option<&str>,
     after: &mut dyn FnMut(&Step, &Graph),
 ) -> Result<Outcome, Failure> {
-    let Compile { source, input_shapes, calibrate, akida, user_rules, sources, mut progress } = wishes;
+    let Compile { source, input_shapes, calibrate, akida, user_rules, sources, mut progress, trace } = wishes;
     set_shapes(&mut graph, registry, &input_shapes).map_err(Failure::Input)?;
-    let calls = match until.and_then(|name| calls.iter().position(|call| call.name == name)) {
+    let calls = match until.and_then(|name| calls.iter().rposition(|call| call.name == name)) {
         Some(last) => &calls[..=last],
         None => calls,
     };
@@ -121,6 +124,8 @@ pub fn compile(
         rewrites: Vec::new(),
         report: None,
         fusion: None,
+        trace,
+        rules: Vec::new(),
     };
     let result = run(&mut graph, calls, &mut cx, after);
     let Context { ranges, warnings, rewrites, report, .. } = cx;

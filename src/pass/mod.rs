@@ -5,9 +5,11 @@
 
 mod builtin;
 mod compile;
+mod explain;
 mod identity_convs;
 mod retype;
 mod split_depthwise;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,7 +28,9 @@ use crate::verify::verify;
 use builtin::Fusion;
 pub use builtin::{PIPELINES, PassInfo, named_pipeline, passes};
 pub use compile::{Compile, Outcome, Source, compile};
+pub use explain::{Explain, explain_rules};
 use retype::retype;
+pub use trace::{PassTrace, RangeSource, RulesTrace, Trace};
 
 /// A predicate on graphs, checked before and after passes that name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,10 @@ pub struct Context<'a> {
     pub report: Option<QuantizeReport>,
     /// The last fusion, if rules of the user took part.
     pub(super) fusion: Option<Fusion>,
+    /// Kept only for those who ask.
+    pub trace: Option<&'a mut Trace>,
+    /// The runs of rules of the pass under way, for the trace.
+    rules: Vec<RulesTrace>,
 }
 
 /// What `calibrate` draws on.
@@ -116,6 +124,8 @@ pub enum PassError {
     InputName { name: String, known: Vec<String> },
     #[error("input `{name}` has shape {shape}, it cannot become {sizes:?}")]
     InputShape { name: String, shape: Shape, sizes: Vec<usize> },
+    #[error("neither the network nor what it becomes has a value `{name}`")]
+    UnknownValue { name: String, similar: Option<String> },
     #[error("pass `{pass}` left a graph that is not valid; this is a bug in qirc")]
     Broken { pass: String },
 }
@@ -131,6 +141,7 @@ impl Report for PassError {
             PassError::Broken { .. } => "Q0706",
             PassError::InputName { .. } => "Q0707",
             PassError::InputShape { .. } => "Q0708",
+            PassError::UnknownValue { .. } => "Q0709",
         }
     }
 
@@ -147,6 +158,9 @@ impl Report for PassError {
             PassError::OptionValue { expected, .. } => vec![format!("expected {expected}")],
             PassError::NothingToCalibrate => vec!["give --samples FILE.npy or --ranges FILE.json".to_owned()],
             PassError::InputName { known, .. } => vec![format!("its inputs are: {}", known.join(", "))],
+            PassError::UnknownValue { similar, .. } => {
+                similar.iter().map(|name| format!("did you mean `{name}`?")).collect()
+            }
             PassError::Requires { .. } | PassError::Broken { .. } | PassError::InputShape { .. } => {
                 Vec::new()
             }
@@ -203,6 +217,10 @@ pub fn run(
             return Err(Failure::Bug { found, before: Box::new(before), pass: call.to_string() });
         }
         let changed = !graph.same_as(&before);
+        if let Some(trace) = &mut cx.trace {
+            let rules = std::mem::take(&mut cx.rules);
+            trace.passes.push(PassTrace { call: call.to_string(), before, after: graph.clone(), rules });
+        }
         after(&Step { pass: call.to_string(), time, verify: start.elapsed(), changed }, graph);
     }
     Ok(())

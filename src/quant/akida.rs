@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::QuantError;
-use super::report::{LayerNote, QuantizeReport, StayNote};
+use super::report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
 use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Names, Node, NodeId, Value, ValueId};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
@@ -30,6 +30,26 @@ impl Default for AkidaOptions {
     }
 }
 
+/// Why a graph could not be quantized.
+#[derive(Debug, Default)]
+pub struct Unquantized {
+    pub found: Diagnostics,
+    /// Where nothing could be quantized: every operator, with the reason.
+    pub stays: Vec<StayNote>,
+}
+
+impl From<WithPlaces<QuantError>> for Unquantized {
+    fn from(found: WithPlaces<QuantError>) -> Self {
+        Self { found: found.into(), stays: Vec::new() }
+    }
+}
+
+impl From<Unquantized> for Diagnostics {
+    fn from(unquantized: Unquantized) -> Self {
+        unquantized.found
+    }
+}
+
 /// Quantizes every layer that hangs on the input through layers alone; the rest stays float
 /// behind one `Dequantizer`.
 ///
@@ -40,14 +60,14 @@ pub fn quantize_akida(
     graph: &Graph,
     registry: &Registry,
     options: &AkidaOptions,
-) -> Result<(Graph, QuantizeReport), Diagnostics> {
+) -> Result<(Graph, QuantizeReport), Unquantized> {
     let mut refused = BTreeMap::new();
     let (entry, plan, parameters) = settle(graph, registry, options, &mut refused)?;
     let stays = plan.stays(graph, registry, &refused);
-    let quantized = assemble(graph, registry, &entry, &plan, parameters)
+    let (quantized, why) = assemble(graph, registry, &entry, &plan, parameters)
         .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
     let layers = layer_notes(&quantized, registry).map_err(WithPlaces::new)?;
-    Ok((quantized, QuantizeReport { layers, stays }))
+    Ok((quantized, QuantizeReport { layers, stays, why }))
 }
 
 /// The layers whose parameters do not exist, by the values that they make, and why.
@@ -65,8 +85,8 @@ fn settle(
     registry: &Registry,
     options: &AkidaOptions,
     refused: &mut BTreeMap<NodeId, String>,
-) -> Result<(Entry, Selection, Parameters), Diagnostics> {
-    let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
+) -> Result<(Entry, Selection, Parameters), Unquantized> {
+    let fail = |error: QuantError| Unquantized::from(WithPlaces::new(error));
     let inputs: Vec<ValueId> = graph.inputs().collect();
     let [input] = inputs[..] else { return Err(fail(QuantError::Inputs { found: inputs.len() })) };
     let until = match &options.until {
@@ -84,10 +104,10 @@ fn settle(
     loop {
         let plan = Selection::new(graph, registry, &order, &entry, until, refused);
         if plan.layers.is_empty() {
-            let reasons = plan.stays(graph, registry, refused).into_iter();
-            let reasons =
-                reasons.map(|stay| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason)).collect();
-            return Err(fail(QuantError::NothingQuantized { reasons }));
+            let stays = plan.stays(graph, registry, refused);
+            let reason = |stay: &StayNote| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason);
+            let reasons = stays.iter().map(reason).collect();
+            return Err(Unquantized { stays, ..fail(QuantError::NothingQuantized { reasons }) });
         }
         match parameters(graph, registry, options, &entry, &plan) {
             Ok(parameters) => return Ok((entry, plan, parameters)),
@@ -237,18 +257,22 @@ impl Selection {
                     .iter()
                     .flatten()
                     .find(|value| graph.constant(**value).is_none() && !self.quantized.contains(value));
-                let reason = non_finite(graph, node).unwrap_or_else(|| {
-                    match (refused.get(&id), registry.find(op).map(|entry| entry.operator.quantize())) {
-                        (Some(reason), _) => reason.clone(),
-                        (None, Some(Quantize::No(reason))) => reason.to_owned(),
-                        (None, _) => match first_float {
-                            Some(value) => format!("its operand %{} is float", graph.value(*value).name),
-                            None => "quantization was to end before it".to_owned(),
-                        },
+                let quantize = registry.find(op).map(|entry| entry.operator.quantize());
+                let (cause, reason) = match (refused.get(&id), quantize, first_float) {
+                    (Some(reason), _, _) => (StayCause::Refused, reason.clone()),
+                    (None, Some(Quantize::No(reason)), _) => (StayCause::NoLayer, reason.to_owned()),
+                    (None, _, Some(&value)) => {
+                        let reason = format!("its operand %{} is float", graph.value(value).name);
+                        (StayCause::Operand(value), reason)
                     }
-                });
+                    (None, _, None) => (StayCause::Ended, "quantization was to end before it".to_owned()),
+                };
+                let (cause, reason) = match non_finite(graph, node) {
+                    Some(reason) => (StayCause::NonFinite, reason),
+                    None => (cause, reason),
+                };
                 let (node_name, loc) = (node.name.to_string(), node.loc.clone());
-                StayNote { node: node_name, op: op.to_owned(), reason, loc }
+                StayNote { node: node_name, op: op.to_owned(), reason, cause, loc, at: id }
             })
             .collect()
     }
@@ -345,14 +369,16 @@ fn layer_parameters(
     })
 }
 
-/// The new graph: input quantizer, layers, one dequantizer, and the float remainder.
+/// The new graph: input quantizer, layers, one dequantizer, and the float remainder. Also how the
+/// integers of each quantized value came about.
 fn assemble(
     graph: &Graph,
     registry: &Registry,
     entry: &Entry,
     plan: &Selection,
     parameters: Parameters,
-) -> Result<Graph, WithPlaces<OpError>> {
+) -> Result<(Graph, BTreeMap<String, WhyNote>), WithPlaces<OpError>> {
+    let mut why = BTreeMap::new();
     let mut new = Graph::new(graph.name.clone());
     let mut float: BTreeMap<ValueId, ValueId> = BTreeMap::new();
     let mut integer: BTreeMap<ValueId, ValueId> = BTreeMap::new();
@@ -376,7 +402,10 @@ fn assemble(
         vec![Value::new("quantize", ty)],
         loc,
     );
-    integer.insert(entry.value, ValueId { node, result: 0 });
+    let quantized = ValueId { node, result: 0 };
+    let of = graph.value(entry.value).name.to_string();
+    why.insert(new.value(quantized).name.to_string(), WhyNote { of, why: parameters.input.why });
+    integer.insert(entry.value, quantized);
 
     // Parameters are called after the node: in a model file its name is its own.
     let mut node_names = Names::default();
@@ -384,6 +413,8 @@ fn assemble(
     for (id, layer) in plan.layers.iter().filter_map(|id| Some((*id, parameters.layers.get(id)?))) {
         let name = node_names.fresh(&graph.node(id).name).into();
         let result = add_layer(graph, &mut new, &integer, id, layer, name);
+        let of = graph.node(id).results[0].name.to_string();
+        why.insert(new.value(result).name.to_string(), WhyNote { of, why: layer.why.clone() });
         integer.insert(ValueId { node: id, result: 0 }, result);
     }
 
@@ -408,7 +439,7 @@ fn assemble(
         }
         new.add_output(name, value);
     }
-    Ok(new)
+    Ok((new, why))
 }
 
 /// The outputs that are called as the dequantized tensor, so that nobody takes one for the tensor

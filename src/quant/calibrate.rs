@@ -26,8 +26,26 @@ impl Default for CalibrateOptions {
     }
 }
 
+/// Where the extremes of a value were seen first: for each entry of its range the number of a sample,
+/// counted from 0. Of samples that were run together it is the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub lowest: Vec<usize>,
+    pub highest: Vec<usize>,
+}
+
+/// What calibration tells besides the ranges.
+#[derive(Debug)]
+pub struct Calibrated {
+    /// By name of the value.
+    pub seen: BTreeMap<String, Seen>,
+    /// Samples that were run together.
+    pub batch: usize,
+    pub warnings: Diagnostics,
+}
+
 /// Runs the samples and gives every float value of rank 1 and more the extremes it takes on; NaN
-/// is passed over. Returns warnings; `progress` is told the number of samples done.
+/// is passed over. `progress` is told the number of samples done.
 ///
 /// # Errors
 /// More than one input, no samples, samples that do not fit, or an operator that fails.
@@ -37,7 +55,7 @@ pub fn calibrate(
     samples: &mut dyn Samples,
     options: CalibrateOptions,
     progress: &mut dyn FnMut(usize),
-) -> Result<Diagnostics, Diagnostics> {
+) -> Result<Calibrated, Diagnostics> {
     let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
     let inputs: Vec<ValueId> = graph.inputs().collect();
     let [input] = inputs[..] else { return Err(fail(QuantError::Inputs { found: inputs.len() })) };
@@ -46,7 +64,7 @@ pub fn calibrate(
 
     let plan = Plan::new(graph, registry, Arithmetic::Exact).map_err(widen)?;
     let mut warnings = Diagnostics::default();
-    let mut observer = Observer { graph, per_tensor: options.per_tensor, extremes: BTreeMap::new() };
+    let mut observer = Observer { graph: &*graph, per_tensor: options.per_tensor, extremes: BTreeMap::new() };
     let limit = options.num_samples.unwrap_or(usize::MAX).min(samples.count());
     let batch = static_batch.unwrap_or(options.batch_size).max(1);
     let usable = if static_batch.is_some() { limit - limit % batch } else { limit };
@@ -62,19 +80,22 @@ pub fn calibrate(
     let mut done = 0;
     while done < usable {
         let Some(piece) = samples.take(batch.min(usable - done)).map_err(fail)? else { break };
+        let first = done;
         done += piece.sizes().first().copied().unwrap_or(0);
         let feeds = BTreeMap::from([(name.clone(), piece)]);
-        plan.run(&feeds, &mut |id, tensor| observer.see(id, tensor)).map_err(widen)?;
+        plan.run(&feeds, &mut |id, tensor| observer.see(id, tensor, first)).map_err(widen)?;
         progress(done);
     }
     if done == 0 {
         return Err(fail(QuantError::NoSamples));
     }
-    let ranges: Vec<(ValueId, Range)> = observer.extremes.into_iter().collect();
-    for (id, range) in ranges {
+    let mut seen = BTreeMap::new();
+    for (id, Extremes { lowest, highest, seen: at }) in observer.extremes {
+        let range = Range { lowest: lowest.into(), highest: highest.into() };
         let finite =
             range.lowest.iter().zip(range.highest.iter()).all(|(l, h)| l.is_finite() && h.is_finite());
         if finite {
+            seen.insert(graph.value(id).name.to_string(), at);
             graph.set_range(id, Some(range));
         } else {
             let message = format!(
@@ -86,7 +107,7 @@ pub fn calibrate(
         }
     }
     if graph.values().any(|value| graph.value(value).range.is_some()) {
-        return Ok(warnings);
+        return Ok(Calibrated { seen, batch, warnings });
     }
     warnings.push(WithPlaces::new(QuantError::NoFiniteValue));
     Err(warnings)
@@ -99,11 +120,19 @@ fn widen(error: WithPlaces<crate::interp::InterpError>) -> Diagnostics {
 struct Observer<'a> {
     graph: &'a Graph,
     per_tensor: bool,
-    extremes: BTreeMap<ValueId, Range>,
+    extremes: BTreeMap<ValueId, Extremes>,
+}
+
+/// One entry, or one for each channel.
+struct Extremes {
+    lowest: Vec<f32>,
+    highest: Vec<f32>,
+    seen: Seen,
 }
 
 impl Observer<'_> {
-    fn see(&mut self, id: ValueId, tensor: &Tensor) {
+    /// `first` is the number of the first sample that was run.
+    fn see(&mut self, id: ValueId, tensor: &Tensor, first: usize) {
         let value = self.graph.value(id);
         let constant = matches!(self.graph.node(id.node).kind, Kind::Const(_));
         let sizes = tensor.sizes();
@@ -118,23 +147,86 @@ impl Observer<'_> {
             }
             _ => (1, elements.len()),
         };
-        let range = self.extremes.entry(id).or_insert_with(|| Range {
-            lowest: vec![f32::INFINITY; channels].into(),
-            highest: vec![f32::NEG_INFINITY; channels].into(),
+        let Extremes { lowest, highest, seen } = self.extremes.entry(id).or_insert_with(|| Extremes {
+            lowest: vec![f32::INFINITY; channels],
+            highest: vec![f32::NEG_INFINITY; channels],
+            seen: Seen { lowest: vec![first; channels], highest: vec![first; channels] },
         });
         if inner == 0 {
             return;
         }
-        let mut lowest = range.lowest.to_vec();
-        let mut highest = range.highest.to_vec();
         for (group, elements) in elements.chunks(inner).enumerate() {
             let channel = group % channels;
             // Comparisons with NaN are false, so NaN is passed over.
-            for &v in elements {
-                lowest[channel] = if v < lowest[channel] { v } else { lowest[channel] };
-                highest[channel] = if v > highest[channel] { v } else { highest[channel] };
+            let (l, h) = elements.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| {
+                (if v < l { v } else { l }, if v > h { v } else { h })
+            });
+            if l < lowest[channel] {
+                (lowest[channel], seen.lowest[channel]) = (l, first);
+            }
+            if h > highest[channel] {
+                (highest[channel], seen.highest[channel]) = (h, first);
             }
         }
-        *range = Range { lowest: lowest.into(), highest: highest.into() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Loc;
+    use crate::ir::Attrs;
+    use crate::tensor::{Dim, Shape, TensorType};
+
+    /// Samples from a list, so many numbers each.
+    struct List(Vec<Vec<f32>>);
+
+    impl Samples for List {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn take(&mut self, rows: usize) -> Result<Option<Tensor>, QuantError> {
+            let rows: Vec<Vec<f32>> = self.0.drain(..rows.min(self.0.len())).collect();
+            let sizes = [rows.len(), 2, 2];
+            Ok(Tensor::new(&sizes, rows.concat()).filter(|_| sizes[0] > 0))
+        }
+    }
+
+    /// `y = relu(x)` with a batch axis of that size.
+    fn network(batch: Dim) -> Graph {
+        let mut graph = Graph::new("net");
+        let shape: Shape = vec![batch, Dim::Fixed(2), Dim::Fixed(2)].into();
+        let ty = TensorType::new(DType::F32, shape);
+        let x = graph.add_input("x", ty.clone(), Loc::unknown());
+        let value = crate::ir::Value::new("y", ty);
+        let y = graph.add_op("relu", Attrs::new(), vec![Some(x)], vec![value], Loc::unknown());
+        graph.add_output("y", ValueId { node: y, result: 0 });
+        graph
+    }
+
+    #[test]
+    fn the_first_sample_with_an_extreme_is_kept() {
+        let samples = vec![
+            vec![0.0, 1.0, 2.0, f32::NAN],
+            vec![-1.0, 1.0, 3.0, 2.0],
+            vec![-1.0, 0.5, 3.0, -4.0],
+            vec![0.0, 1.5, 0.0, 0.0],
+        ];
+        let run = |batch: Dim| {
+            let (mut graph, mut list) = (network(batch), List(samples.clone()));
+            let options = CalibrateOptions::default();
+            let registry = Registry::built_in();
+            let found = calibrate(&mut graph, &registry, &mut list, options, &mut |_| {}).unwrap();
+            let range = graph.value(graph.find("x").unwrap()).range.clone().unwrap();
+            assert_eq!((&*range.lowest, &*range.highest), (&[-1.0, -4.0][..], &[1.5, 3.0][..]));
+            found
+        };
+        let found = run(Dim::Symbol("N".into()));
+        assert_eq!(found.seen["x"], Seen { lowest: vec![1, 2], highest: vec![3, 1] });
+        assert_eq!(found.seen["y"], Seen { lowest: vec![0, 2], highest: vec![3, 1] });
+        // Samples that can only run together are told as such.
+        let found = run(Dim::Fixed(2));
+        assert_eq!((found.batch, &found.seen["x"]), (2, &Seen { lowest: vec![0, 2], highest: vec![2, 0] }));
     }
 }

@@ -12,10 +12,10 @@ mod ranges;
 mod report;
 mod samples;
 
-pub use akida::{AkidaOptions, already_quantized, quantize_akida, refused_layers};
-pub use calibrate::{CalibrateOptions, calibrate};
+pub use akida::{AkidaOptions, Unquantized, already_quantized, quantize_akida, refused_layers};
+pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};
 pub use error::QuantError;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
-pub use report::{LayerNote, QuantizeReport, StayNote};
+pub use report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
 pub use samples::{RandomSamples, SampleFiles, Samples};

@@ -1,14 +1,27 @@
 //! What quantization did, in words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::diag::{Loc, Place, printable};
+use crate::ir::{NodeId, ValueId};
+use crate::ops::Why;
 
 /// What became of the network.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizeReport {
     pub layers: Vec<LayerNote>,
     pub stays: Vec<StayNote>,
+    /// By name of a quantized value in the result.
+    pub why: BTreeMap<String, WhyNote>,
+}
+
+/// How the integers of a value came about.
+#[derive(Clone, Debug)]
+pub struct WhyNote {
+    /// The float value that they stand for.
+    pub of: String,
+    pub why: Vec<Why>,
 }
 
 /// One device layer and the nodes that it stands for.
@@ -26,7 +39,24 @@ pub struct StayNote {
     pub node: String,
     pub op: String,
     pub reason: String,
+    pub cause: StayCause,
     pub loc: Loc,
+    /// In the graph that was to be quantized.
+    pub at: NodeId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StayCause {
+    /// No rule made a device layer of it.
+    NoLayer,
+    /// It is a device layer, but its parameters do not exist.
+    Refused,
+    /// It is a device layer, but this value, which it reads, is float.
+    Operand(ValueId),
+    /// Quantization was to end before it.
+    Ended,
+    /// A constant that it reads holds an element that is no finite number.
+    NonFinite,
 }
 
 impl fmt::Display for QuantizeReport {

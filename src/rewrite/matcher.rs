@@ -179,12 +179,56 @@ fn tensor_of(data: Data) -> Option<Arc<Tensor>> {
     })
 }
 
+/// The first thing of a left side that does not fit, in the order in which they are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Miss {
+    /// No operator of this name makes the value.
+    Op,
+    /// The operator has another number of results.
+    Results,
+    /// It has more operands.
+    Operands,
+    /// This operand of the step.
+    Operand(usize),
+    /// This attribute of the step, by position in [`Step::attrs`].
+    Attr(usize),
+    /// This condition, by position in [`Rule::guards`].
+    Guard(usize),
+}
+
+/// How far a left side fits.
+pub struct Partial<G: View + ?Sized> {
+    /// Its last node is the one at fault, unless none could be found ([`Miss::Op`]).
+    pub found: Match<G>,
+    /// The step at fault.
+    pub step: usize,
+    pub miss: Miss,
+}
+
 /// Every match of `rule` rooted at `root`, and the near misses.
 pub fn matches<G: View + ?Sized>(view: &G, rule: &Rule, root: G::Node) -> (Vec<Match<G>>, Vec<NearMiss<G>>) {
-    let mut matcher = Matcher { view, rule, found: Vec::new(), missed: Vec::new() };
-    let empty = Match { bindings: vec![None; rule.slots.len()], nodes: Vec::new() };
-    matcher.node(empty, root);
+    let mut matcher = Matcher { view, rule, found: Vec::new(), missed: Vec::new(), furthest: None };
+    matcher.node(Match { bindings: vec![None; rule.slots.len()], nodes: Vec::new() }, root);
     (matcher.found, matcher.missed)
+}
+
+/// The first match of `rule` rooted at `root`, a node of the outermost operator; else how far it fits.
+pub fn furthest<G: View + ?Sized>(view: &G, rule: &Rule, root: G::Node) -> Result<Match<G>, Partial<G>> {
+    let empty = || Match { bindings: vec![None; rule.slots.len()], nodes: Vec::new() };
+    let nothing = Partial { found: empty(), step: 0, miss: Miss::Op };
+    let furthest = Some(nothing);
+    let mut matcher = Matcher { view, rule, found: Vec::new(), missed: Vec::new(), furthest };
+    matcher.node(empty(), root);
+    let missed = matcher.missed.into_iter().next().map(|missed| Partial {
+        step: rule.guards.get(missed.guard).map_or(0, |guard| guard.after),
+        found: missed.found,
+        miss: Miss::Guard(missed.guard),
+    });
+    match (matcher.found.into_iter().next(), missed.or(matcher.furthest)) {
+        (Some(found), _) => Ok(found),
+        (None, Some(partial)) => Err(partial),
+        (None, None) => Err(Partial { found: empty(), step: 0, miss: Miss::Op }),
+    }
 }
 
 struct Matcher<'a, G: View + ?Sized> {
@@ -192,6 +236,8 @@ struct Matcher<'a, G: View + ?Sized> {
     rule: &'a Rule,
     found: Vec<Match<G>>,
     missed: Vec<NearMiss<G>>,
+    /// Kept only for those who ask.
+    furthest: Option<Partial<G>>,
 }
 
 impl<G: View + ?Sized> Matcher<'_, G> {
@@ -200,8 +246,8 @@ impl<G: View + ?Sized> Matcher<'_, G> {
         let position = at.nodes.len();
         let Some(step) = self.rule.steps.get(position) else { return };
         at.nodes.push(node);
-        if self.bind(step, node, &mut at.bindings).is_none() {
-            return;
+        if let Err(miss) = self.bind(step, node, &mut at.bindings) {
+            return self.miss(&at, position, miss);
         }
         let last = position + 1 == self.rule.steps.len();
         let mut missed = None;
@@ -210,7 +256,7 @@ impl<G: View + ?Sized> Matcher<'_, G> {
             let due = if guard.warn { last } else { guard.after == position };
             if due && !self.guard(&guard.condition, &mut at.bindings) {
                 if !guard.warn {
-                    return;
+                    return self.miss(&at, position, Miss::Guard(index));
                 }
                 missed = missed.or(Some(index));
             }
@@ -238,49 +284,52 @@ impl<G: View + ?Sized> Matcher<'_, G> {
         if above.into_iter().any(|other| other == value) {
             return;
         }
-        for node in self.view.makers(value, &step.op) {
+        let makers = self.view.makers(value, &step.op);
+        if makers.is_empty() {
+            return self.miss(&at, at.nodes.len(), Miss::Op);
+        }
+        for node in makers {
             self.node(at.clone(), node);
         }
     }
 
-    fn bind(&self, step: &Step, node: G::Node, bindings: &mut [Option<Binding<G::Value>>]) -> Option<()> {
+    /// Notes how far this way led, if it is further than others did.
+    fn miss(&mut self, at: &Match<G>, step: usize, miss: Miss) {
+        if let Some(furthest) = &mut self.furthest
+            && (furthest.step, furthest.miss) < (step, miss)
+        {
+            *furthest = Partial { found: at.clone(), step, miss };
+        }
+    }
+
+    fn bind(
+        &self,
+        step: &Step,
+        node: G::Node,
+        bindings: &mut [Option<Binding<G::Value>>],
+    ) -> Result<(), Miss> {
         let results = self.view.results(node);
         if results.len() != step.results.len() {
-            return None;
+            return Err(Miss::Results);
         }
         for (&slot, value) in step.results.iter().zip(results) {
-            set(bindings, slot, Binding::Value(value))?;
+            set(bindings, slot, Binding::Value(value)).ok_or(Miss::Results)?;
         }
         let operands = self.view.operands(node);
         if operands.len() > step.operands.len() && step.more.is_none() {
-            return None;
+            return Err(Miss::Operands);
         }
         for (position, pattern) in step.operands.iter().enumerate() {
             let operand = operands.get(position).copied().flatten();
-            match (pattern, operand) {
-                (OperandPattern::Value(slot) | OperandPattern::Optional(slot), Some(value)) => {
-                    set(bindings, *slot, Binding::Value(value))?;
-                }
-                (OperandPattern::Optional(slot), None) => set(bindings, *slot, Binding::Absent)?,
-                (OperandPattern::Absent, None) => {}
-                (OperandPattern::Number(number), Some(value)) => {
-                    let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
-                    filled_with(&tensor, *number).then_some(())?;
-                }
-                (OperandPattern::Numbers(numbers), Some(value)) => {
-                    let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
-                    vector_of(&tensor, numbers).then_some(())?;
-                }
-                _ => return None,
-            }
+            self.operand(pattern, operand, bindings).ok_or(Miss::Operand(position))?;
         }
         if let Some(slot) = step.more {
             let more = operands.get(step.operands.len()..).unwrap_or_default().to_vec();
-            set(bindings, slot, Binding::More(more))?;
+            set(bindings, slot, Binding::More(more)).ok_or(Miss::Operands)?;
         }
         let attrs = self.view.attrs(node);
-        for (name, pattern) in &step.attrs {
-            bind_attr(bindings, pattern, attrs.get(name))?;
+        for (at, (name, pattern)) in step.attrs.iter().enumerate() {
+            bind_attr(bindings, pattern, attrs.get(name)).ok_or(Miss::Attr(at))?;
         }
         if let Some(slot) = step.rest {
             let rest = attrs
@@ -288,9 +337,33 @@ impl<G: View + ?Sized> Matcher<'_, G> {
                 .filter(|(name, _)| step.attrs.iter().all(|(named, _)| &**named != *name))
                 .map(|(name, attr)| (Arc::from(name), attr.clone()))
                 .collect();
-            set(bindings, slot, Binding::Rest(rest))?;
+            set(bindings, slot, Binding::Rest(rest)).ok_or(Miss::Attr(step.attrs.len()))?;
         }
-        Some(())
+        Ok(())
+    }
+
+    fn operand(
+        &self,
+        pattern: &OperandPattern,
+        operand: Option<G::Value>,
+        bindings: &mut [Option<Binding<G::Value>>],
+    ) -> Option<()> {
+        match (pattern, operand) {
+            (OperandPattern::Value(slot) | OperandPattern::Optional(slot), Some(value)) => {
+                set(bindings, *slot, Binding::Value(value))
+            }
+            (OperandPattern::Optional(slot), None) => set(bindings, *slot, Binding::Absent),
+            (OperandPattern::Absent, None) => Some(()),
+            (OperandPattern::Number(number), Some(value)) => {
+                let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
+                filled_with(&tensor, *number).then_some(())
+            }
+            (OperandPattern::Numbers(numbers), Some(value)) => {
+                let tensor = self.view.fact(value).constant?.tensor(self.view.registry()).ok()?;
+                vector_of(&tensor, numbers).then_some(())
+            }
+            _ => None,
+        }
     }
 
     fn guard(&self, condition: &Condition, bindings: &mut [Option<Binding<G::Value>>]) -> bool {

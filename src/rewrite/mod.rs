@@ -20,15 +20,19 @@ mod load;
 mod log;
 mod matcher;
 mod names;
+mod nearly;
 mod news;
 mod prove;
 mod report;
 mod rule;
+mod sketch;
+mod words;
 
 pub use error::RewriteError;
 pub use helpers::table as helper_table;
 pub use load::{BUILT_IN, Loaded, built_in, load};
 pub use log::{Applied, Limit, Log, Refused};
+pub use nearly::{Fault, Near, Nearly, Verdict};
 pub use prove::{CheckError, Checks, Finding, RuleReport, check as check_rules};
 pub use rule::{Contract, Driver, Rule, Ruleset};
 

@@ -154,6 +154,19 @@ pub struct Step {
     pub attrs: Vec<(Arc<str>, AttrPattern)>,
     /// Takes the attributes that are not in `attrs`.
     pub rest: Option<Slot>,
+    pub spans: StepSpans,
+}
+
+/// Where a pattern says what it wants.
+#[derive(Clone, Debug)]
+pub struct StepSpans {
+    /// The operator's name.
+    pub op: Span,
+    /// As many as there are listed operands.
+    pub operands: Vec<Span>,
+    /// As many as there are attributes; the operator's name for those that are not written and must
+    /// have their defaults.
+    pub attrs: Vec<Span>,
 }
 
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use crate::ir::{Attrs, ValueId};
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
+    Why,
 };
 use crate::tensor::round::exponent_of;
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
@@ -116,6 +117,11 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
     };
     let mut operands =
         vec![LayerOperand::Keep(A), LayerOperand::Keep(B), shift("x1_shift", &a)?, shift("x2_shift", &b)?];
+    let mut why = vec![
+        Why::new("sum", "the finer of scale(x1) and scale(x2)").value(&finer),
+        shift_why("x1_shift", "sum / scale(x1)", "scale(x1)", &finer, &a),
+        shift_why("x2_shift", "sum / scale(x2)", "scale(x2)", &finer, &b),
+    ];
     let grid = if layer.scaled {
         let largest = layer.largest()?;
         let scales: Vec<f64> = largest
@@ -126,12 +132,30 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         let divisors: Vec<f32> = (0..entries)
             .map(|i| params::shift_only_divisor(call, at(&finer, i)?, at(&scales, i)?))
             .collect::<Result<_, OpError>>()?;
+        let formula = "the largest power of two below 128 / largest, at most 128";
+        why.push(Why::new("scale", formula).term("largest", &largest).value(&scales));
+        why.push(
+            Why::new("S_out", "sum / scale").term("sum", &finer).term("scale", &scales).value(&divisors),
+        );
         operands.push(params::constant("S_out", &along_axis_1(call, entries)?, divisors));
         AffineGrid::hardware(DType::I8, scales)
     } else {
+        why.push(Why::new("scale", "sum, as the result stays int32").value(&finer));
         AffineGrid::hardware(DType::I32, finer)
     };
-    Ok(QuantizedLayer { operands, attrs: call.attrs.clone(), grid })
+    Ok(QuantizedLayer { operands, attrs: call.attrs.clone(), grid, why })
+}
+
+fn shift_why(
+    what: &'static str,
+    formula: &'static str,
+    operand: &'static str,
+    sum: &[f64],
+    scales: &[f64],
+) -> Why {
+    let shifts: Vec<f64> =
+        sum.iter().enumerate().filter_map(|(i, sum)| Some(sum / params::per_index(scales, i)?)).collect();
+    Why::new(what, formula).term("sum", sum).term(operand, scales).value(&shifts)
 }
 
 /// The scales of an operand, which must be powers of two.

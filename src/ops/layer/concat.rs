@@ -11,6 +11,7 @@ use crate::ir::{Attrs, ValueId};
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema,
+    Why,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -42,6 +43,7 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
     Ok(QuantizedLayer {
         operands: vec![LayerOperand::Keep(0), LayerOperand::Keep(1)],
         attrs: call.attrs.clone(),
+        why: vec![Why::new("scale", "that of the operand which the channel comes from").value(&scales)],
         grid: AffineGrid::hardware(DType::I8, scales),
     })
 }

@@ -14,6 +14,7 @@ use crate::kernels;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
+    Why,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -129,12 +130,14 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         None => features,
     };
     let map = features.checked_div(channels).unwrap_or_default().max(1);
-    let Kernel { integers, scales } =
+    let Kernel { integers, scales, mut why } =
         params::kernel(call, weights, filters, |_, i| params::scale_at(grid, i / map))?;
     let bias = match layer.constant(B)? {
         Some(bias) => {
-            let reals = bias.iter().map(|&b| f64::from(b));
-            params::constant("B", &[filters], params::coarse(call, "bias", reals, &scales, true)?)
+            let reals: Vec<f64> = bias.iter().map(|&b| f64::from(b)).collect();
+            let integers = params::coarse(call, "bias", reals.iter().copied(), &scales, true)?;
+            why.push(params::bias_why(&reals, &integers, false));
+            params::constant("B", &[filters], integers)
         }
         None => LayerOperand::Absent,
     };
@@ -152,13 +155,15 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         let rescaling = params::rescaling(layer, &scales)?;
         operands.push(params::constant("M", &per_filter, rescaling.multipliers));
         operands.push(params::constant("S_out", &per_filter, rescaling.divisors));
+        why.extend(rescaling.why);
         AffineGrid::hardware(DType::I8, rescaling.scales)
     } else {
+        why.push(Why::new("scale", "accumulator, as the result stays int32").value(&scales));
         AffineGrid::hardware(DType::I32, scales)
     };
     let mut attrs = call.attrs.clone();
     attrs.remove("max_value");
-    Ok(QuantizedLayer { operands, attrs, grid })
+    Ok(QuantizedLayer { operands, attrs, grid, why })
 }
 
 /// The body: flatten, multiply, activation, rescale.

@@ -8,7 +8,7 @@ use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
-    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema,
+    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Why,
 };
 use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear};
 use crate::tensor::{AffineGrid, Array, DType, Direction, Element, Shape, Tensor, TensorType};
@@ -29,6 +29,7 @@ pub struct InputParameters {
     /// What the readers of the result go by. For an addition that is the nearest power of two,
     /// although the quantizer itself keeps its scale (as the reference does).
     pub grid: AffineGrid,
+    pub why: Vec<Why>,
 }
 
 /// hardware-ops §5.1: the grid of the input, from its range.
@@ -68,7 +69,24 @@ pub fn input_parameters(range: &Range, dtype: DType, feeds_add: bool) -> Result<
         DType::U8 => Tensor::vector(zeros),
         _ => Tensor::vector(vec![0i8; factors.len()]),
     };
+    let (lowest, highest) = (&*range.lowest, &*range.highest);
+    let ends = |what: &'static str, formula: &'static str| {
+        Why::new(what, formula).term("lowest", lowest).term("highest", highest)
+    };
+    let mut why = match zero.elements::<u8>() {
+        Some(zeros) => vec![
+            ends("scale", "255 / (highest - lowest), with highest alone where lowest is above 0")
+                .value(&scales),
+            Why::new("zero point", "-round(lowest * scale), at least 0").term("lowest", lowest).value(zeros),
+        ],
+        None => vec![ends("scale", "127 / max(|lowest|, |highest|)").value(&scales)],
+    };
+    if feeds_add {
+        let formula = "the power of two nearest to it, as an addition reads it";
+        why.push(Why::new("scale for the readers", formula).value(&factors));
+    }
     Ok(InputParameters {
+        why,
         scale: Tensor::vector(scales.iter().map(|&scale| (1.0 / f64::from(scale)) as f32).collect()),
         grid: input_grid(factors, &zero),
         zero,

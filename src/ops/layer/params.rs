@@ -2,7 +2,7 @@
 //! and scales out, bit for bit those of the reference. A *scale* is integers per real.
 
 use crate::ir::Range;
-use crate::ops::{Call, LayerCall, LayerOperand, OpError};
+use crate::ops::{Call, LayerCall, LayerOperand, OpError, Why};
 use crate::tensor::round::{self, FixedFormat};
 use crate::tensor::{AffineGrid, Element, Tensor};
 
@@ -66,6 +66,7 @@ pub fn largest(range: &Range) -> Vec<f32> {
 pub struct Kernel {
     pub integers: Vec<i8>,
     pub scales: Vec<f64>,
+    pub why: Vec<Why>,
 }
 
 /// §5.2: the kernel divided by the scale of the input it meets, each filter then symmetric int8.
@@ -77,16 +78,25 @@ pub fn kernel(
     scale_of: impl Fn(usize, usize) -> Option<f64>,
 ) -> Result<Kernel, OpError> {
     let taps = weights.len().checked_div(filters).unwrap_or_default();
-    let mut kernel = Kernel { integers: Vec::with_capacity(weights.len()), scales: Vec::new() };
+    let mut kernel =
+        Kernel { integers: Vec::with_capacity(weights.len()), scales: Vec::new(), why: Vec::new() };
+    let mut largest = Vec::with_capacity(filters);
     for f in 0..filters {
         let filter = weights.iter().skip(f * taps).take(taps).enumerate();
         let scaled: Option<Vec<f64>> = filter.map(|(i, &w)| Some(f64::from(w) / scale_of(f, i)?)).collect();
-        let (integers, scale) = scaled
-            .ok_or_else(|| call.unsupported("an input grid of another number of channels"))
-            .and_then(|x| round::qfloat(&x).ok_or_else(|| call.unsupported("a kernel that is not finite")))?;
+        let scaled = scaled.ok_or_else(|| call.unsupported("an input grid of another number of channels"))?;
+        let (integers, scale) =
+            round::qfloat(&scaled).ok_or_else(|| call.unsupported("a kernel that is not finite"))?;
+        largest.push(scaled.iter().fold(0.0f64, |largest, w| largest.max(w.abs())));
         kernel.integers.extend(integers);
         kernel.scales.push(scale);
     }
+    kernel.why = vec![
+        Why::new("accumulator", "127 / largest |w / scale(x)|")
+            .term("largest |w / scale(x)|", &largest)
+            .value(&kernel.scales),
+        Why::new("Wi", "round(w / scale(x) * accumulator)"),
+    ];
     Ok(kernel)
 }
 
@@ -116,6 +126,7 @@ pub struct Rescaling {
     pub divisors: Vec<f32>,
     /// One entry or one per channel.
     pub scales: Vec<f64>,
+    pub why: Vec<Why>,
 }
 
 /// §5.5: how accumulators of the given scales become int8.
@@ -132,7 +143,7 @@ pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, Op
     } else {
         largest.iter().map(|&largest| f64::from(127.0 / largest.max(1e-7))).collect()
     };
-    let mut rescaling = Rescaling { multipliers: Vec::new(), divisors: Vec::new(), scales };
+    let mut rescaling = Rescaling { multipliers: Vec::new(), divisors: Vec::new(), scales, why: Vec::new() };
     for (f, &from) in accumulator.iter().enumerate() {
         // One entry or as many as there are channels.
         let to = per_index(&rescaling.scales, f).unwrap_or(1.0);
@@ -147,7 +158,41 @@ pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, Op
         rescaling.multipliers.push(multiplier as u8);
         rescaling.divisors.push(divisor);
     }
+    let (multiplier, divisor) = if layer.feeds_add {
+        ("round(2^k / accumulator), k such that it has 8 bits", "2^k / scale")
+    } else {
+        ("round(S_out * scale / accumulator)", "the power of two with which M has 8 bits")
+    };
+    rescaling.why = vec![
+        scale_why(layer, &largest, &rescaling.scales),
+        Why::new("S_out", divisor).value(&rescaling.divisors),
+        Why::new("M", multiplier)
+            .term("scale", &rescaling.scales)
+            .term("accumulator", accumulator)
+            .term("S_out", &rescaling.divisors)
+            .value(&rescaling.multipliers),
+    ];
     Ok(rescaling)
+}
+
+/// How a bias became integers.
+pub fn bias_why(reals: &[f64], integers: &[i32], zero_points: bool) -> Why {
+    let formula = if zero_points {
+        "round(b * accumulator) to 7 bits, b less the zero points times the kernel"
+    } else {
+        "round(b * accumulator) to 7 bits"
+    };
+    Why::new("B", formula).term("b", reals).value(integers)
+}
+
+/// How the scale of a result of 8 bits follows from its range.
+pub fn scale_why(layer: &LayerCall, largest: &[f32], scales: &[f64]) -> Why {
+    let formula = if layer.feeds_add {
+        "the largest power of two below 128 / largest, at most 128, as an addition reads the result"
+    } else {
+        "127 / largest"
+    };
+    Why::new("scale", formula).term("largest", largest).value(scales)
 }
 
 fn fixed(call: &Call, value: f64, shift6: bool) -> Result<round::Fixed, OpError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::super::error::RewriteError;
 use super::super::expr::{Expr, Kind};
 use super::super::helpers;
-use super::super::rule::{AttrPattern, Condition, Driver, Guard, OperandPattern, Slot, Step, Template};
+use super::super::rule::{
+    AttrPattern, Condition, Driver, Guard, OperandPattern, Slot, Step, StepSpans, Template,
+};
 use super::Checker;
 use super::scope::{Meaning, Scope};
 use crate::diag::Span;
@@ -132,8 +134,14 @@ impl Checker<'_> {
             more: None,
             attrs: Vec::new(),
             rest: None,
+            spans: StepSpans { op: pattern.op.span, operands: Vec::new(), attrs: Vec::new() },
         });
-        let (attrs, rest) = self.attr_patterns(pattern, schema, scope, at);
+        let (attrs, attr_spans, rest) = self.attr_patterns(pattern, schema, scope, at);
+        let spans = StepSpans {
+            op: pattern.op.span,
+            operands: pattern.operands.iter().filter_map(operand_span).collect(),
+            attrs: attr_spans,
+        };
         let mut operands = Vec::new();
         let mut more = None;
         let mut nested = Vec::new();
@@ -234,7 +242,7 @@ impl Checker<'_> {
             self.count(&what, &format!("at least {least} operands"), pattern.operands.len(), pattern.op.span);
         }
         if let Some(step) = left.steps.get_mut(at) {
-            *step = Step { operands, more, attrs, rest, ..step.clone() };
+            *step = Step { operands, more, attrs, rest, spans, ..step.clone() };
         }
         for (inner, schema, results) in nested {
             let slots = match results {
@@ -275,9 +283,10 @@ impl Checker<'_> {
         schema: &Schema,
         scope: &mut Scope,
         at: usize,
-    ) -> (Vec<(Arc<str>, AttrPattern)>, Option<Slot>) {
+    ) -> (Vec<(Arc<str>, AttrPattern)>, Vec<Span>, Option<Slot>) {
         let op = &pattern.op.text;
         let mut attrs: Vec<(Arc<str>, AttrPattern)> = Vec::new();
+        let mut spans = Vec::new();
         for (name, value) in &pattern.attrs.named {
             let Some(spec) = schema.attr_spec(&name.text) else {
                 self.unknown_attr(op, schema, name);
@@ -290,12 +299,13 @@ impl Checker<'_> {
             }
             if let Some(value) = self.attr_pattern(value, spec.kind, scope, at) {
                 attrs.push((name.text.clone(), value));
+                spans.push(name.span);
             }
         }
         if let Some(rest) = &pattern.attrs.rest {
             let named = attrs.iter().map(|(name, _)| name.clone()).collect();
             let slot = self.bind_new(scope, rest, Meaning::Rest { op: op.clone(), named }, at);
-            return (attrs, Some(slot));
+            return (attrs, spans, Some(slot));
         }
         for spec in &schema.attrs {
             if attrs.iter().any(|(name, _)| **name == *spec.name) {
@@ -311,8 +321,9 @@ impl Checker<'_> {
                 }
             };
             attrs.push((spec.name.as_ref().into(), AttrPattern::Equals(expected)));
+            spans.push(pattern.op.span);
         }
-        (attrs, None)
+        (attrs, spans, None)
     }
 
     fn attr_pattern(
@@ -368,6 +379,7 @@ impl Checker<'_> {
         match clause {
             ast::Clause::Condition(expr) => self.condition(expr, driver, warn, scope, left),
             ast::Clause::Let(name, expr) => {
+                let at = expr.span;
                 if self.is_made(expr, scope) {
                     let template = self.template(expr, scope);
                     let mut after = 0;
@@ -385,7 +397,7 @@ impl Checker<'_> {
                 let slot = self.bind_new(scope, name, meaning, after);
                 if let Some((expr, _)) = typed {
                     let condition = Condition::Let(slot, expr);
-                    left.guards.push(Guard { condition, after, span: name.span, warn: false });
+                    left.guards.push(Guard { condition, after, span: name.span.to(at), warn: false });
                 }
             }
         }
@@ -426,6 +438,19 @@ impl Checker<'_> {
         let after = bound_after(&expr, scope);
         left.guards.push(Guard { condition: Condition::Holds(expr), after, span, warn });
     }
+}
+
+/// Where a listed operand stands; `..more` is none.
+fn operand_span(operand: &ast::OperandPattern) -> Option<Span> {
+    Some(match operand {
+        ast::OperandPattern::Absent(span) => *span,
+        ast::OperandPattern::Rest(_) => return None,
+        ast::OperandPattern::Variable { name, .. } => name.span,
+        ast::OperandPattern::Number(number) => number.span,
+        // The grammar has no list without numbers.
+        ast::OperandPattern::Numbers(numbers) => numbers.first()?.span.to(numbers.last()?.span),
+        ast::OperandPattern::Op(pattern) | ast::OperandPattern::Result { pattern, .. } => pattern.span,
+    })
 }
 
 /// The step after which everything that an expression reads is bound.

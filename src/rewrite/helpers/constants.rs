@@ -46,6 +46,9 @@ pub const ALL_POSITIVE: Helper = Helper {
             .filter(|&(_, v)| v.partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater))
             .map(|(at, _)| at.to_string())
             .collect();
+        if at.is_empty() {
+            return None;
+        }
         let (shown, more) = (at.get(..16).unwrap_or(&at).join(", "), at.len().saturating_sub(16));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Some(format!("not positive in channels {shown}{more}"))

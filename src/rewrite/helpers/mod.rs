@@ -117,7 +117,7 @@ impl Helper {
         (self.run)(&self.args(args, registry)?)
     }
 
-    /// Why a condition does not hold, in words that follow a colon.
+    /// What a condition comes to, in words that follow `is`.
     pub fn explain(&self, args: &[Data], registry: &Registry) -> Option<String> {
         (self.explain?)(&self.args(args, registry)?)
     }

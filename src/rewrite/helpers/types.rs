@@ -66,7 +66,10 @@ pub const IS_CONSTANT: Helper = Helper {
     result: Kind::Bool,
     doc: "whether it is a constant, or computed from constants; an absent operand is",
     run: |args| yes(args.value(0)?.is_none_or(|fact| fact.constant.is_some())),
-    explain: None,
+    explain: Some(|args| {
+        let constant = args.value(0)?.is_none_or(|fact| fact.constant.is_some());
+        Some(if constant { "a constant" } else { "no constant" }.to_owned())
+    }),
 };
 
 pub const IS_ENTRY: Helper = Helper {
@@ -75,7 +78,10 @@ pub const IS_ENTRY: Helper = Helper {
     result: Kind::Bool,
     doc: "whether it is an input of the graph, at most cast and transposed",
     run: |args| yes(args.value(0)?.is_some_and(|fact| fact.entry)),
-    explain: None,
+    explain: Some(|args| {
+        let entry = args.value(0)?.is_some_and(|fact| fact.entry);
+        Some(if entry { "an input of the network" } else { "no input of the network" }.to_owned())
+    }),
 };
 
 pub const IS_FLOAT: Helper = Helper {

@@ -3,6 +3,7 @@
 mod fuse;
 mod language;
 mod movement;
+mod nearly;
 mod rules;
 mod whole;
 

@@ -9,7 +9,7 @@ mod print;
 mod types;
 
 pub use data::Load;
-pub use print::{Text, print, print_whole};
+pub use print::{Text, attr as attr_text, print, print_whole};
 
 use lalrpop_util::lalrpop_mod;
 

@@ -4,7 +4,7 @@ use super::super::op_type::Pool;
 use super::super::params::{self, Kernel};
 use super::{B, PADDING, W, X, conv_size};
 use crate::ops::layer::{ceiling, pool};
-use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer};
+use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer, Why};
 use crate::tensor::{AffineGrid, DType};
 
 /// The integer form of a layer in float form.
@@ -16,7 +16,7 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
         return Err(call.unsupported("a kernel whose sizes are not known"));
     };
     let taps = (rows * columns).max(1);
-    let Kernel { integers, scales } = params::kernel(call, weights, filters, |f, i| {
+    let Kernel { integers, scales, mut why } = params::kernel(call, weights, filters, |f, i| {
         params::scale_at(grid, if depthwise { f } else { i / taps })
     })?;
 
@@ -48,7 +48,8 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
     let constant_i32 = |suffix, sizes: &[usize], values| params::constant::<i32>(suffix, sizes, values);
     let bias = match bias {
         Some(bias) => {
-            let integers = params::coarse(call, "bias", bias.into_iter(), &scales, true)?;
+            let integers = params::coarse(call, "bias", bias.iter().copied(), &scales, true)?;
+            why.push(params::bias_why(&bias, &integers, grid.storage == DType::U8));
             constant_i32("B", &[filters], integers)
         }
         None => LayerOperand::Absent,
@@ -67,7 +68,12 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
     } else {
         scales
     };
+    if pool(call)? == Pool::GlobalAverage {
+        let area = Why::new("accumulator", "accumulator of one position * positions of the map");
+        why.push(area.value(&accumulator));
+    }
     let rescaling = params::rescaling(layer, &accumulator)?;
+    why.extend(rescaling.why);
     let mut attrs = call.attrs.clone();
     attrs.remove("max_value");
     Ok(QuantizedLayer {
@@ -82,6 +88,7 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
         ],
         attrs,
         grid: AffineGrid::hardware(DType::I8, rescaling.scales),
+        why,
     })
 }
 
