@@ -23,6 +23,9 @@ pub struct Left {
     pub shared: Vec<(Slot, Template)>,
 }
 
+/// The patterns of attributes, where they stand, and what takes the other attributes.
+type Attrs = (Vec<(Arc<str>, AttrPattern)>, Vec<Span>, Option<Slot>);
+
 impl Checker<'_> {
     /// The outermost pattern and all below it.
     pub(super) fn pattern(
@@ -283,7 +286,7 @@ impl Checker<'_> {
         schema: &Schema,
         scope: &mut Scope,
         at: usize,
-    ) -> (Vec<(Arc<str>, AttrPattern)>, Vec<Span>, Option<Slot>) {
+    ) -> Attrs {
         let op = &pattern.op.text;
         let mut attrs: Vec<(Arc<str>, AttrPattern)> = Vec::new();
         let mut spans = Vec::new();
