@@ -111,6 +111,7 @@ impl Bound {
 pub type MakeFunction = Arc<dyn Fn(&str, Bound) -> Result<OnnxFunction, OpError> + Send + Sync>;
 
 /// A node as ONNX.
+#[expect(clippy::large_enum_variant, reason = "each is taken apart at once, none is stored")]
 pub enum Lowered {
     /// Standard operators.
     Nodes(Vec<OnnxNode>),

@@ -223,13 +223,13 @@ mod tests {
             Ok(attrs.get_ints("sizes").map(<[i64]>::to_vec).unwrap_or_default())
         };
         assert_eq!(sizes(&[axis.clone(), ("split", ints(&[3, 4]))], 11, 2, None), Ok(vec![3, 4]));
-        assert_eq!(sizes(&[axis.clone()], 11, 7, None), Ok(vec![1; 7]));
-        assert_eq!(sizes(&[axis.clone()], 13, 2, Some(&[5, 2])), Ok(vec![5, 2]));
-        assert_eq!(sizes(&[axis.clone()], 13, 1, None), Ok(vec![7]));
+        assert_eq!(sizes(std::slice::from_ref(&axis), 11, 7, None), Ok(vec![1; 7]));
+        assert_eq!(sizes(std::slice::from_ref(&axis), 13, 2, Some(&[5, 2])), Ok(vec![5, 2]));
+        assert_eq!(sizes(std::slice::from_ref(&axis), 13, 1, None), Ok(vec![7]));
         let count = |n: i64| [axis.clone(), ("num_outputs", OnnxAttr::Int(n))];
         assert_eq!(sizes(&count(3), 18, 3, None), Ok(vec![3, 3, 1]));
         assert_eq!(sizes(&count(7), 21, 7, None), Ok(vec![1; 7]));
-        assert_eq!(sizes(&[axis.clone()], 21, 2, Some(&[0, 7])), Ok(vec![0, 7]));
+        assert_eq!(sizes(std::slice::from_ref(&axis), 21, 2, Some(&[0, 7])), Ok(vec![0, 7]));
         for (given, opset, outputs, split) in [
             (vec![axis.clone()], 13, 2, None),
             (vec![axis.clone()], 18, 7, None),

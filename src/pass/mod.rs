@@ -156,7 +156,9 @@ impl Report for PassError {
             }
             PassError::UnknownOption { known, .. } => vec![format!("its options are: {}", known.join(", "))],
             PassError::OptionValue { expected, .. } => vec![format!("expected {expected}")],
-            PassError::NothingToCalibrate => vec!["give --samples FILE.npy or --ranges FILE.json".to_owned()],
+            PassError::NothingToCalibrate => vec![
+                "`qirc compile` takes --samples FILE.npy or --ranges FILE.json, and any pipeline".to_owned(),
+            ],
             PassError::InputName { known, .. } => vec![format!("its inputs are: {}", known.join(", "))],
             PassError::UnknownValue { similar, .. } => {
                 similar.iter().map(|name| format!("did you mean `{name}`?")).collect()
