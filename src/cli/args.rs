@@ -97,6 +97,10 @@ pub struct ModelArgs {
     /// Shape of an input whose sizes the model leaves open.
     #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
     pub input_shape: Vec<(String, Vec<usize>)>,
+    /// Rule files of your own: the network may have the layers that they declare, and where it is
+    /// rewritten their rules apply, custom patterns before the built-in ones.
+    #[arg(long, value_name = "FILE.qrules")]
+    pub rules: Vec<PathBuf>,
 }
 
 /// How a network is prepared, observed and quantized.
@@ -128,9 +132,6 @@ pub struct PrepareArgs {
     /// Quantize the layer that makes this value, and nothing behind it.
     #[arg(long, value_name = "VALUE")]
     pub quantize_until: Option<String>,
-    /// Rule files of your own; their custom patterns take precedence.
-    #[arg(long, value_name = "FILE.qrules")]
-    pub rules: Vec<PathBuf>,
     /// A named pipeline, or passes separated by commas.
     #[arg(long, value_name = "NAME|TEXT", default_value = "akida")]
     pub pipeline: String,
@@ -169,6 +170,9 @@ pub struct RulesExplainArgs {
     /// Shape of an input whose sizes the model leaves open.
     #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
     pub input_shape: Vec<(String, Vec<usize>)>,
+    /// Rule files that apply besides, or declare layers that the network has.
+    #[arg(long, value_name = "FILE.qrules")]
+    pub rules: Vec<PathBuf>,
     #[command(flatten)]
     pub prepare: PrepareArgs,
     #[command(flatten)]
@@ -246,9 +250,6 @@ pub struct OptArgs {
     /// A named pipeline, or passes separated by commas.
     #[arg(short, long, value_name = "PIPELINE")]
     pub pipeline: String,
-    /// Rule files of your own.
-    #[arg(long, value_name = "FILE.qrules")]
-    pub rules: Vec<PathBuf>,
     /// Print the graph after every pass, after those that changed it, or after one.
     #[arg(long, value_name = "all|change|PASS")]
     pub print_after: Option<String>,

@@ -10,9 +10,7 @@ use super::args::{
     ArithmeticArg, CalibrateArgs, CheckArgs, CompileArgs, Emit, FmtArgs, ImportArgs, ModelArgs, OptArgs,
     PrepareArgs, RangesArg, RunArgs, TestArgs,
 };
-use super::files::{
-    InPlace, Outputs, onnx_paths, qir_paths, read_model, read_rules, read_tensor, read_text, replace,
-};
+use super::files::{InPlace, Outputs, onnx_paths, qir_paths, read_model, read_tensor, read_text, replace};
 use super::golden;
 use super::session::{End, Session, say};
 use super::values::ValueFiles;
@@ -139,8 +137,8 @@ impl<'a> Prepare<'a> {
             Source::None | Source::Random { .. } | Source::Ranges { .. } => Ok(None),
         };
         let row = row.map_err(|error| Diagnostics::from(WithPlaces::new(error)))?;
-        let graph = read_model(session, model, InputShapes { row, ..InputShapes::default() })?;
-        rules.extend(read_rules(session, &args.rules)?);
+        let (graph, user_rules) = read_model(session, model, InputShapes { row, ..InputShapes::default() })?;
+        rules.extend(user_rules);
         let outputs = Outputs::declare(session, paths, InPlace::Never)?;
         let calls = pipeline(session, &args.pipeline)?;
         let bar = progress_bar();
@@ -209,7 +207,7 @@ fn bug(session: &Session, failure: Failure, model: &Path) -> End {
 }
 
 pub fn import(session: &mut Session, args: &ImportArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, InputShapes::default())?;
+    let (graph, _) = read_model(session, &args.model, InputShapes::default())?;
     let mut outputs = Outputs::declare(session, &qir_paths(&args.output), InPlace::Never)?;
     outputs.qir(session, &graph, &args.output, "")?;
     Ok(outputs.finish()?)
@@ -224,7 +222,7 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     }
     let row = |tensor: &Tensor| tensor.sizes().split_first().map(|(_, row)| row.to_vec());
     let rows = feeds.iter().filter_map(|(name, tensor)| Some((name.clone(), row(tensor)?))).collect();
-    let graph = read_model(session, &args.model, InputShapes { rows, ..InputShapes::default() })?;
+    let (graph, _) = read_model(session, &args.model, InputShapes { rows, ..InputShapes::default() })?;
     let arithmetic = match args.arithmetic {
         ArithmeticArg::Exact => Arithmetic::Exact,
         ArithmeticArg::F32 => Arithmetic::F32,
@@ -252,8 +250,7 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
 }
 
 pub fn opt(session: &mut Session, args: &OptArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, InputShapes::default())?;
-    let user_rules = read_rules(session, &args.rules)?;
+    let (graph, user_rules) = read_model(session, &args.model, InputShapes::default())?;
     let calls = pipeline(session, &args.pipeline)?;
     if let Some(pass) = args.print_after.as_deref()
         && !matches!(pass, "all" | "change")
@@ -338,7 +335,7 @@ fn timing(steps: &[Step]) -> String {
 }
 
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
-    let graph = read_model(session, &args.model, InputShapes::default())?;
+    let (graph, _) = read_model(session, &args.model, InputShapes::default())?;
     let (layers, found) = check_layers(&graph, &session.registry);
     if layers.is_empty() {
         say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()))?;

@@ -44,7 +44,11 @@ pub fn explain(session: &mut Session, args: &ExplainArgs) -> Result<(), End> {
 pub fn explain_file(session: &mut Session, args: &RulesExplainArgs) -> Result<(), End> {
     let source = ranges(session, &args.ranges, &args.prepare)?;
     let sets = read_rules(session, std::slice::from_ref(&args.file))?;
-    let model = ModelArgs { model: args.on.clone(), input_shape: args.input_shape.clone() };
+    let model = ModelArgs {
+        model: args.on.clone(),
+        input_shape: args.input_shape.clone(),
+        rules: args.rules.clone(),
+    };
     let layers = sets.iter().any(|set| set.makes_layers(&session.registry));
     let mut trace = Trace::default();
     let prepare = Prepare {

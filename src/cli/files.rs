@@ -125,9 +125,14 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
-/// Reads and verifies a model. What an ONNX file leaves open of its inputs, the arguments say, or
-/// else `shapes`.
-pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShapes) -> Result<Graph, End> {
+/// Reads and verifies a model, after the user's rule files, whose layers it may have. What an ONNX file
+/// leaves open of its inputs, the arguments say, or else `shapes`.
+pub fn read_model(
+    session: &mut Session,
+    args: &ModelArgs,
+    mut shapes: InputShapes,
+) -> Result<(Graph, Vec<Ruleset>), End> {
+    let rules = read_rules(session, &args.rules)?;
     shapes.named.extend(args.input_shape.iter().cloned());
     let path = &*args.model;
     let graph = match extension(path) {
@@ -147,7 +152,7 @@ pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShap
             };
             let graph = qir::parse_with(&text, id, &session.registry, &mut load, &verify)?;
             data_files.iter().for_each(|file| session.reads(file));
-            return Ok(graph);
+            return Ok((graph, rules));
         }
         _ => {
             let found = Diagnostic::error("Q0811", format!("{} is neither .onnx nor .qir", path.display()));
@@ -155,10 +160,11 @@ pub fn read_model(session: &mut Session, args: &ModelArgs, mut shapes: InputShap
         }
     };
     verify(&graph, &session.registry)?;
-    Ok(graph)
+    Ok((graph, rules))
 }
 
-/// Reads rule files, with the files that they use.
+/// Reads rule files, with the files that they use. The layers that they declare are operators from here
+/// on.
 pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Vec<Ruleset>, Diagnostics> {
     let mut rulesets = Vec::new();
     for path in paths {
@@ -169,7 +175,7 @@ pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Vec<Rulese
             fs::read_to_string(file).map_err(|error| error.to_string())
         };
         let name = path.display().to_string();
-        let loaded = rewrite::load(&mut session.sources, &session.registry, &name, &text, &mut read)?;
+        let loaded = rewrite::load(&mut session.sources, &mut session.registry, &name, &text, &mut read)?;
         files.iter().for_each(|file| session.reads(file));
         session.report(&loaded.warnings);
         rulesets.extend(loaded.sets);

@@ -67,10 +67,7 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         opset_import,
         graph: Some(writer.proto),
-        functions: functions
-            .iter()
-            .map(|(function, overload)| function_proto(function, overload, &opsets))
-            .collect(),
+        functions: functions.iter().map(|(function, at)| function_proto(function, *at, &opsets)).collect(),
         ..ModelProto::default()
     })
 }
@@ -148,10 +145,7 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
 
 /// The functions that the layers call, each body once: where layers of one op_type have several, all
 /// but the first get an overload, by which the calls name them.
-fn functions(
-    groups: &mut [Group],
-    functions: &Functions,
-) -> Result<Vec<(OnnxFunction, String)>, Diagnostics> {
+fn functions(groups: &mut [Group], functions: &Functions) -> Result<Vec<(OnnxFunction, usize)>, Diagnostics> {
     let mut all = Vec::new();
     let mut diagnostics = Diagnostics::default();
     for ((_, op_type), calls) in functions {
@@ -170,16 +164,17 @@ fn functions(
             if known.is_none() {
                 bodies.push(function);
             }
-            nodes.iter_mut().for_each(|node| node.overload = overload(at));
+            nodes.iter_mut().for_each(|node| node.overload = at);
         }
-        all.extend(bodies.into_iter().enumerate().map(|(at, function)| (function, overload(at))));
+        all.extend(bodies.into_iter().enumerate().map(|(at, function)| (function, at)));
     }
     diagnostics.into_result()?;
     Ok(all)
 }
 
-fn overload(at: usize) -> String {
-    if at == 0 { String::new() } else { (at + 1).to_string() }
+/// The name of the overload at that position; the first has none.
+fn overload(at: usize) -> Option<String> {
+    (at > 0).then(|| (at + 1).to_string())
 }
 
 /// Final names of what only one group knows: its initializers and inner values.
@@ -337,19 +332,19 @@ fn node_proto(node: &OnnxNode, input: Vec<String>, output: Vec<String>) -> NodeP
         name: Some(node.name.clone()).filter(|name| !name.is_empty()),
         op_type: Some(node.op_type.clone()),
         domain: Some(node.domain.clone()).filter(|domain| !domain.is_empty()),
-        overload: Some(node.overload.clone()).filter(|overload| !overload.is_empty()),
+        overload: overload(node.overload),
         attribute: node.attrs.iter().map(|(name, value)| attr::encode(name, value)).collect(),
         ..NodeProto::default()
     }
 }
 
-fn function_proto(function: &OnnxFunction, overload: &str, opsets: &Opsets) -> FunctionProto {
+fn function_proto(function: &OnnxFunction, at: usize, opsets: &Opsets) -> FunctionProto {
     let used = function.nodes.iter().map(|node| node.domain.as_str());
     let node = |node: &OnnxNode| node_proto(node, node.inputs.clone(), node.outputs.clone());
     FunctionProto {
         domain: Some(function.domain.clone()),
         name: Some(function.name.clone()),
-        overload: Some(overload.to_owned()).filter(|overload| !overload.is_empty()),
+        overload: overload(at),
         input: function.inputs.clone(),
         output: function.outputs.clone(),
         attribute: function.attrs.clone(),

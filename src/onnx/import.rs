@@ -14,7 +14,7 @@ use super::wiring::arrange;
 use super::{OnnxError, attr, tensor, ways};
 use crate::diag::{Diagnostics, Loc, Place, WithPlaces};
 use crate::ir::{Graph, Names, ValueId};
-use crate::ops::{Builder, LiftCx, OnnxAttr, OnnxNode, Registry};
+use crate::ops::{BRAINCHIP, Builder, LiftCx, OnnxAttr, OnnxNode, Registry};
 use crate::tensor::{Dim, Shape, Tensor, TensorType};
 
 /// Reads a model. Nodes on which no output depends are left out; types are inferred, not read.
@@ -86,7 +86,10 @@ pub(super) fn import_file(
         Some(node) => WithPlaces::new(error).at(place(file, node), ""),
         None => WithPlaces::new(error),
     };
-    let known = |domain: &str, op_type: &str| registry.lift(domain, op_type).is_some();
+    // In a network of the device, functions of other domains are layers that somebody declared: their
+    // bodies compute with integers of which nothing says what they stand for.
+    let on_device = graph.node.iter().any(|node| node.domain.as_deref() == Some(BRAINCHIP));
+    let known = |domain: &str, op_type: &str| on_device || registry.lift(domain, op_type).is_some();
     let mut nodes = flatten(graph, &model.functions, &opsets, known)
         .map_err(|(error, node)| at(error, node.as_deref()))?;
 
@@ -302,7 +305,7 @@ impl<'m> Importer<'m> {
             name: node.name.clone(),
             domain: node.domain.to_owned(),
             op_type: node.op_type.to_owned(),
-            overload: String::new(),
+            overload: 0,
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             attrs,

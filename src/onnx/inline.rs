@@ -76,7 +76,7 @@ pub fn flatten<'m>(
         let name = function.name.as_deref().unwrap_or_default();
         let key = (domain, name, function.overload.as_deref().unwrap_or_default());
         // A file may say what an operator of ONNX itself computes.
-        let stays = domain == BRAINCHIP || !domain.is_empty() && known(domain, name);
+        let stays = !domain.is_empty() && (domain == BRAINCHIP || known(domain, name));
         if !stays && inlined.insert(key, function).is_some() {
             let function = format!("{domain}.{name}");
             return Err((OnnxError::Function { function, problem: "is defined twice" }, None));

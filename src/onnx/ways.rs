@@ -6,6 +6,9 @@ pub fn way(domain: &str, op_type: &str) -> Option<&'static str> {
     if domain == "com.microsoft" {
         return Some("export the model without onnxruntime's own fusions");
     }
+    if !domain.is_empty() && domain != "com.brainchip" {
+        return Some("if it is a layer that a rule file declares, give that file: --rules FILE");
+    }
     if !domain.is_empty() {
         return None;
     }

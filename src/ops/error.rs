@@ -23,6 +23,9 @@ pub enum OpError {
     /// A numbered constraint of the operator's documentation does not hold.
     #[error("`{op}` {label}: {message}")]
     Constraint { op: String, label: &'static str, message: String },
+    /// A condition of a declared layer does not hold.
+    #[error("`{op}` is declared for operands and attributes with `{condition}`")]
+    Condition { op: String, condition: String },
     /// A node of a model breaks the definition of its ONNX operator.
     #[error("ONNX `{op}`: {message}")]
     Invalid { op: String, message: String },
@@ -40,7 +43,7 @@ impl Report for OpError {
             OpError::UnknownAttr { .. } | OpError::AttrOfOtherVersion { .. } => "Q0304",
             OpError::MissingAttr { .. } => "Q0305",
             OpError::AttrKind { .. } => "Q0306",
-            OpError::Constraint { .. } => "Q0307",
+            OpError::Constraint { .. } | OpError::Condition { .. } => "Q0307",
             OpError::Unsupported { .. } => "Q0308",
             OpError::Invalid { .. } => "Q0309",
         }
@@ -49,6 +52,12 @@ impl Report for OpError {
     fn hints(&self) -> Vec<String> {
         match self {
             OpError::UnknownOp { similar: Some(name), .. } => vec![format!("did you mean `{name}`?")],
+            // Operators have small letters, and layers begin with a large one.
+            OpError::UnknownOp { op, similar: None } if op.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                vec![format!(
+                    "a layer of your own is declared in a rule file (`layer {op} {{ … }}`): --rules FILE"
+                )]
+            }
             OpError::UnknownAttr { op, known, .. } if known.is_empty() => {
                 vec![format!("`{op}` has no attributes")]
             }

@@ -42,8 +42,8 @@ pub struct OnnxNode {
     pub name: String,
     pub domain: String,
     pub op_type: String,
-    /// Which of the functions of that name is called; most have one, whose overload is empty.
-    pub overload: String,
+    /// Which of the functions of that name is called, from 0 on.
+    pub overload: usize,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
     pub attrs: BTreeMap<String, OnnxAttr>,
@@ -54,7 +54,7 @@ impl OnnxNode {
     pub fn new(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         Self {
             op_type: op_type.to_owned(),
-            overload: String::new(),
+            overload: 0,
             inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             ..Self::default()
@@ -111,7 +111,6 @@ impl Bound {
 pub type MakeFunction = Arc<dyn Fn(&str, Bound) -> Result<OnnxFunction, OpError> + Send + Sync>;
 
 /// A node as ONNX.
-#[expect(clippy::large_enum_variant, reason = "each is taken apart at once, none is stored")]
 pub enum Lowered {
     /// Standard operators.
     Nodes(Vec<OnnxNode>),
@@ -175,7 +174,7 @@ impl<'a> LowerCx<'a> {
             name: self.node_name.to_owned(),
             domain: String::new(),
             op_type: op_type.to_owned(),
-            overload: String::new(),
+            overload: 0,
             inputs,
             outputs: self.result_names.to_vec(),
             attrs: BTreeMap::new(),

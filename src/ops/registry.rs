@@ -57,6 +57,11 @@ impl Registry {
         self.find(op).ok_or_else(|| OpError::UnknownOp { op: op.to_owned(), similar: self.similar(op) })
     }
 
+    /// The version of a domain that its operators are of, if there are any.
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        self.lifts.values().filter(|lift| lift.domain == domain).map(Lift::since).max()
+    }
+
     /// How an ONNX operator is read.
     pub fn lift(&self, domain: &str, op_type: &str) -> Option<&Lift> {
         let domain = if domain == "ai.onnx" { "" } else { domain };

@@ -1,6 +1,7 @@
 //! What an operator's nodes look like.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::ir::{Attr, AttrKind};
 
@@ -61,6 +62,10 @@ pub struct Schema {
     /// Whether it runs on the device; a device layer has a float and an integer form, told apart
     /// by the storage of its operands.
     pub layer: bool,
+    /// Device layers that it counts as in the cost order; 0 for other operators.
+    pub layers: u64,
+    /// The rule file that declares it; `None` for a built-in operator.
+    pub declared_in: Option<Arc<str>>,
     /// Whether the grid of its results is chosen, not inferred: a node may declare any grid of
     /// the inferred storage.
     pub assigns_grid: bool,
@@ -78,6 +83,8 @@ impl Schema {
             any_results: false,
             accuracy: Accuracy::Exact,
             layer: false,
+            layers: 0,
+            declared_in: None,
             assigns_grid: false,
         }
     }
@@ -131,12 +138,18 @@ impl Schema {
 
     pub fn layer(mut self) -> Self {
         self.layer = true;
+        self.layers = 1;
         self.assigns_grid = true;
         self
     }
 
     pub fn attr_spec(&self, name: &str) -> Option<&AttrSpec> {
         self.attrs.iter().find(|spec| spec.name == name)
+    }
+
+    /// Whether the operand at `position` may be absent.
+    pub fn may_lack(&self, position: usize) -> bool {
+        self.operands.get(position).is_some_and(|spec| spec.presence == Presence::Optional)
     }
 
     /// The name of the operand at `position`; those of a variadic operand are numbered.

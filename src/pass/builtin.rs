@@ -3,7 +3,7 @@
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{Calibrated, apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
-use crate::rewrite::{self, Applied, Driver, Options, Refused, Ruleset};
+use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
@@ -196,7 +196,12 @@ impl Pass for Rules {
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
         let rulesets = built_in(&self.files, cx)?;
-        let toward = built_in(&self.toward, cx)?;
+        let mut toward = built_in(&self.toward, cx)?;
+        if !toward.is_empty() {
+            // What a user's pattern fuses must not be folded into another form before.
+            let lasting = |set: &Ruleset| set.contract != Contract::Lossy;
+            toward.extend(user_rules(cx, true).into_iter().filter(lasting));
+        }
         apply(graph, &rulesets, Options { driver: self.driver, toward: &toward, ..Options::default() }, cx)
     }
 }

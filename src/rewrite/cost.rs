@@ -49,9 +49,8 @@ impl Cost {
         let Some(entry) = registry.find(op) else {
             return Self { float: 1, bytes, ..Self::default() };
         };
-        let layer = entry.schema.layer;
         let macs = entry.operator.macs(&Call { schema: &entry.schema, attrs, operands });
-        Self { float: u64::from(!layer), layers: u64::from(layer), macs, bytes }
+        Self { float: u64::from(!entry.schema.layer), layers: entry.schema.layers, macs, bytes }
     }
 }
 

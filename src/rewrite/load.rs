@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use super::check::check;
+use super::check::{check, layer};
+use super::declared::{DeclaredLayer, fusion};
 use super::error::RewriteError;
-use super::rule::Ruleset;
+use super::rule::{Contract, Driver, Ruleset};
 use crate::diag::{Diagnostics, Sources, Span, WithPlaces};
 use crate::ops::Registry;
 use crate::syntax::rules::{self, ast};
@@ -47,7 +49,7 @@ pub struct Loaded {
 /// Everything that is wrong in any of the files.
 pub fn load(
     sources: &mut Sources,
-    registry: &Registry,
+    registry: &mut Registry,
     name: &str,
     text: &str,
     read: &mut dyn FnMut(&Path) -> Result<String, String>,
@@ -56,10 +58,12 @@ pub fn load(
     // Only the chain form needs them.
     if text.contains("chain") || text.contains("use") {
         for (name, text) in BUILT_IN.iter().filter(|(name, _)| FUSIONS.contains(name)) {
-            fusions.extend(Loader::new(sources, registry, &[], &mut no_files).run(name, text)?.sets);
+            fusions.extend(Loader::new(sources, registry, Vec::new(), &mut no_files).run(name, text)?.0.sets);
         }
     }
-    Loader::new(sources, registry, &fusions, read).run(name, text)
+    let (loaded, with_layers) = Loader::new(sources, registry, fusions, read).run(name, text)?;
+    *registry = with_layers;
+    Ok(loaded)
 }
 
 /// A built-in rule file; `None` if there is none of that name.
@@ -73,8 +77,8 @@ pub fn built_in(
 ) -> Option<Result<Vec<Ruleset>, Diagnostics>> {
     let (_, text) = BUILT_IN.iter().find(|(other, _)| *other == name)?;
     let name = format!("passes/{name}.qrules");
-    let loaded = Loader::new(sources, registry, &[], &mut no_files).run(&name, text);
-    Some(loaded.map(|loaded| loaded.sets))
+    let loaded = Loader::new(sources, registry, Vec::new(), &mut no_files).run(&name, text);
+    Some(loaded.map(|(loaded, _)| loaded.sets))
 }
 
 fn no_files(_: &Path) -> Result<String, String> {
@@ -83,10 +87,14 @@ fn no_files(_: &Path) -> Result<String, String> {
 
 struct Loader<'a> {
     sources: &'a mut Sources,
-    registry: &'a Registry,
-    fusions: &'a [Ruleset],
+    /// With the layers of the files so far.
+    registry: Registry,
+    /// What chains of operators are as layers.
+    fusions: Vec<Ruleset>,
     read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
     seen: BTreeSet<PathBuf>,
+    /// Names of the layers that these files declare.
+    layers: BTreeSet<Arc<str>>,
     sets: Vec<Ruleset>,
     findings: Diagnostics,
 }
@@ -94,18 +102,19 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn new(
         sources: &'a mut Sources,
-        registry: &'a Registry,
-        fusions: &'a [Ruleset],
+        registry: &Registry,
+        fusions: Vec<Ruleset>,
         read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
     ) -> Self {
+        let (registry, layers) = (registry.clone(), BTreeSet::new());
         let (seen, sets, findings) = (BTreeSet::new(), Vec::new(), Diagnostics::default());
-        Self { sources, registry, fusions, read, seen, sets, findings }
+        Self { sources, registry, fusions, read, seen, layers, sets, findings }
     }
 
-    fn run(mut self, name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+    fn run(mut self, name: &str, text: &str) -> Result<(Loaded, Registry), Diagnostics> {
         self.file(&plain(Path::new(name)), text, 0);
         let warnings = self.findings.into_result()?;
-        Ok(Loaded { sets: self.sets, warnings })
+        Ok((Loaded { sets: self.sets, warnings }, self.registry))
     }
 
     fn file(&mut self, path: &Path, text: &str, depth: usize) {
@@ -124,14 +133,28 @@ impl<'a> Loader<'a> {
                 self.uses(path, other, depth);
             }
         }
-        let (sets, findings) = check(&file, self.registry, self.fusions);
+        for item in &file.items {
+            if let ast::Item::Layer(declaration) = item {
+                self.layer(declaration, &shown, text);
+            }
+        }
+        let (sets, mut findings) = check(&file, &self.registry, &self.fusions);
+        // What is wrong with a layer was said where it is declared.
+        let unknown = |item: &ast::Item| match item {
+            ast::Item::Layer(layer) if self.registry.find(&layer.name.text).is_none() => {
+                self.registry.get(&layer.name.text).err().map(|error| error.to_string())
+            }
+            _ => None,
+        };
+        let unknown: Vec<String> = file.items.iter().filter_map(unknown).collect();
+        findings.0.retain(|finding| !unknown.contains(&finding.message));
         self.findings.extend(findings);
         let names: BTreeMap<_, Span> = file
             .items
             .iter()
             .filter_map(|item| match item {
                 ast::Item::Ruleset(set) => Some((set.name.text.clone(), set.name.span)),
-                ast::Item::Use(_) => None,
+                ast::Item::Use(_) | ast::Item::Layer(_) => None,
             })
             .collect();
         for set in sets {
@@ -144,6 +167,36 @@ impl<'a> Loader<'a> {
                 self.findings.push(error);
             }
             self.sets.push(set);
+        }
+    }
+
+    /// Adds a declared layer. A file that was read before, for another rule file, has its layers
+    /// already.
+    fn layer(&mut self, declaration: &ast::Layer, file: &str, text: &str) {
+        let name = &declaration.name;
+        let known = self.registry.find(&name.text);
+        let declared_in = known.and_then(|entry| entry.schema.declared_in.clone());
+        let again = !self.layers.contains(&name.text) && declared_in.as_deref() == Some(file);
+        let (declared, findings) = match again {
+            true => layer(declaration, &Registry::built_in(), file, text),
+            false => layer(declaration, &self.registry, file, text),
+        };
+        self.layers.insert(name.text.clone());
+        if !again {
+            self.findings.extend(findings);
+        }
+        let Some(declared) = declared else { return };
+        if let Some(rule) = fusion(&declared, name.span) {
+            self.fusions.push(Ruleset {
+                name: name.text.clone(),
+                doc: String::new(),
+                contract: Contract::Real,
+                driver: Driver::Greedy,
+                rules: vec![rule],
+            });
+        }
+        if !again {
+            self.registry.add(Box::new(DeclaredLayer(Arc::new(declared))));
         }
     }
 

@@ -168,7 +168,7 @@ impl<G: View + ?Sized> Bound<'_, G> {
 }
 
 /// The constant that data is as a value: a number as a rank-0 tensor (f32, or i64), a list as a vector.
-fn tensor_of(data: Data) -> Option<Arc<Tensor>> {
+pub fn tensor_of(data: Data) -> Option<Arc<Tensor>> {
     Some(match data {
         Data::Tensor(tensor) => tensor,
         Data::Attr(Attr::Float(v)) => Arc::new(Tensor::scalar(v)),
@@ -680,7 +680,7 @@ impl<G: Make + ?Sized> Builder<'_, G> {
 }
 
 /// An integer where the schema has a float becomes one, as in the text form.
-fn coerce(schema: &crate::ops::Schema, attrs: Attrs) -> Attrs {
+pub fn coerce(schema: &crate::ops::Schema, attrs: Attrs) -> Attrs {
     let coerced = |name: &str, attr: &Attr| match (schema.attr_spec(name).map(|spec| spec.kind), attr) {
         (Some(crate::ir::AttrKind::Float), Attr::Int(v)) => Attr::Float(*v as f32),
         _ => attr.clone(),

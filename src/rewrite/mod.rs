@@ -8,6 +8,7 @@
 mod check;
 mod constant;
 mod cost;
+mod declared;
 mod egraph;
 mod emit;
 mod error;

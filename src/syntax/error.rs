@@ -9,7 +9,7 @@ pub enum SyntaxError {
     #[error("`{text}` means nothing here")]
     Stray { text: String },
     #[error("found {found} where {expected} should be")]
-    Unexpected { found: String, expected: String },
+    Unexpected { found: String, expected: String, hint: Option<String> },
     #[error("a quoted text is not closed on its line")]
     Unterminated,
     #[error("`{escape}` is no escape")]
@@ -91,6 +91,14 @@ impl Report for SyntaxError {
             similar.iter().map(|name| format!("did you mean `{name}`?")).collect::<Vec<_>>()
         };
         match self {
+            SyntaxError::Unexpected { hint, .. } => hint.iter().cloned().collect(),
+            SyntaxError::Stray { text } if text == "#" => vec!["a comment begins with `//`".into()],
+            SyntaxError::Stray { text } if text == ";" => {
+                vec!["nothing stands between lines: leave it out".into()]
+            }
+            SyntaxError::Stray { text } if text == "⇒" || text == "→" => {
+                vec!["an arrow is written `=>`".into()]
+            }
             SyntaxError::Unterminated => vec!["a line break inside quotes is written \\n".into()],
             SyntaxError::Escape { .. } => {
                 vec!["escapes are \\\" \\\\ \\n \\t \\r and \\u{…} with a code point in hex".into()]

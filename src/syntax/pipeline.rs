@@ -159,7 +159,7 @@ impl<'a, I: Iterator<Item = Spanned<Token<'a>>>> Parser<'a, I> {
             Some((start, _, end)) => (format!("`{}`", &self.text[*start..*end]), *start..*end),
             None => ("the end".to_owned(), self.end..self.end),
         };
-        let error = SyntaxError::Unexpected { found, expected: expected.to_owned() };
+        let error = SyntaxError::Unexpected { found, expected: expected.to_owned(), hint: None };
         let at = Span::new(self.source, at);
         Box::new(WithPlaces::new(error).at(at, format!("expected {expected}")))
     }

@@ -100,6 +100,8 @@ def cases(root):
         flags = ["--samples", calibration] if model.parent.name == "digits" else ["--num-samples", "64"]
         if "mlp" in model.name:  # its first layer is dense, which takes int8 alone
             flags += ["--input-dtype", "int8"]
+        if model.parent.name == "acme":  # a layer that a rule file declares, and takes int8
+            flags += ["--rules", model.parent / "acme.qrules", "--input-dtype", "int8"]
         yield f"{model.parent.name}/{model.name}", model, flags, test if model.parent.name == "digits" else None
 
 
@@ -128,7 +130,8 @@ def main():
                 feed = np.load(input_path)
                 theirs = all_values(out, feed)
                 for form in ("onnx", "qir"):
-                    call(args.qirc, "run", out.with_suffix(f".{form}"), "--input", f"{graph_input.name}={input_path}",
+                    rules = flags[flags.index("--rules"):][:2] if "--rules" in flags else []
+                    call(args.qirc, "run", out.with_suffix(f".{form}"), *rules, "--input", f"{graph_input.name}={input_path}",
                          "--output-dir", tmp / form, "--all-values")
                     index = json.loads((tmp / form / "values.json").read_text())
                     for value, array in theirs.items():

@@ -4,7 +4,7 @@
 //! form computes what its operators compute, bit for bit.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::ir::{Attrs, ValueId};
 use crate::ops::{Arithmetic, Builder, Call, Inputs, OpError, Quantize, Registry};
@@ -19,7 +19,7 @@ pub struct Step {
 }
 
 /// Where an operand of a [`Step`] comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// The layer's operand at this position, absent where that is.
     Operand(usize),
@@ -27,6 +27,8 @@ pub enum Source {
     Previous,
     /// The result of the step at this position, which comes earlier.
     Step(usize),
+    Constant(Arc<Tensor>),
+    Absent,
 }
 
 impl Step {
@@ -39,18 +41,30 @@ impl Step {
         Self::new(op, Attrs::new(), &[Source::Previous])
     }
 
-    /// The operands of the step: of the layer, and of `results`, those of the steps before.
-    fn gather<T: Clone>(&self, operands: &[Option<T>], results: &[T]) -> Vec<Option<T>> {
+    /// The operands of the step, from those of the layer, the results of the steps before, and what
+    /// constants are.
+    pub fn gather<T: Clone>(
+        &self,
+        operands: &[Option<T>],
+        results: &[T],
+        mut constant: impl FnMut(&Arc<Tensor>) -> T,
+    ) -> Vec<Option<T>> {
         let pick = |source: &Source| match source {
             Source::Operand(position) => operands.get(*position).cloned().flatten(),
             Source::Previous => results.last().cloned(),
             Source::Step(position) => results.get(*position).cloned(),
+            Source::Constant(tensor) => Some(constant(tensor)),
+            Source::Absent => None,
         };
         self.operands.iter().map(pick).collect()
     }
 }
 
-/// The operators that chains are made of.
+/// The operators that layers are made of.
+pub fn standard() -> &'static Registry {
+    &STANDARD
+}
+
 static STANDARD: LazyLock<Registry> = LazyLock::new(Registry::built_in);
 
 /// The type after each step. With `operands` stored as floats, these are the types of the float
@@ -59,7 +73,8 @@ pub fn types(steps: &[Step], operands: &[Option<TensorType>]) -> Result<Vec<Tens
     let mut types: Vec<TensorType> = Vec::new();
     for step in steps {
         let attrs = STANDARD.complete(&step.op, step.attrs.clone())?;
-        let results = STANDARD.infer(&step.op, &attrs, &step.gather(operands, &types))?;
+        let operands = step.gather(operands, &types, |tensor| tensor.tensor_type());
+        let results = STANDARD.infer(&step.op, &attrs, &operands)?;
         // Every operator of a chain has one result.
         types.extend(results.into_iter().take(1));
     }
@@ -71,7 +86,7 @@ pub fn eval(steps: &[Step], inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
     let mut results: Vec<Tensor> = Vec::new();
     for step in steps {
         let attrs = STANDARD.complete(&step.op, step.attrs.clone())?;
-        let operands = step.gather(inputs.tensors, &results);
+        let operands = step.gather(inputs.tensors, &results, |tensor| (**tensor).clone());
         results.extend(STANDARD.eval(&step.op, &attrs, &operands, Arithmetic::Exact)?.into_iter().take(1));
     }
     Ok(results.pop().into_iter().collect())
@@ -104,7 +119,10 @@ pub fn expand(
     let mut results: Vec<ValueId> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         let name = if i + 1 == steps.len() { name.to_owned() } else { format!("{name}_{}", step.op) };
-        let node = builder.node(&step.op, step.attrs.clone(), step.gather(operands, &results), &name)?;
+        let operands = step.gather(operands, &results, |tensor| {
+            builder.graph.add_const(&format!("{name}_constant"), (**tensor).clone(), builder.loc.clone())
+        });
+        let node = builder.node(&step.op, step.attrs.clone(), operands, &name)?;
         if Some(i) == first {
             builder.graph.set_node_name(node, node_name);
         }

@@ -21,9 +21,10 @@ mod dense;
 mod dequantizer;
 mod input_quantizer;
 
-pub use chain::{Source, Step, expand};
+pub use chain::{Source, Step, eval, expand, standard};
 pub use dequantizer::dequantizer_scale;
 pub use input_quantizer::{InputParameters, input_parameters};
+pub use lifting::{output_scales, set_grid};
 
 use super::{Call, OpError, Operator};
 use crate::ir::Attrs;

@@ -1,6 +1,7 @@
 //! From the syntax tree to rules that run: every name resolved, every kind checked, all findings
 //! of a file in one go.
 
+mod layer;
 mod pattern;
 mod scope;
 mod term;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 
 use super::error::RewriteError;
 use super::rule::{Condition, Contract, Driver, Guard, OpTemplate, Right, Rule, Ruleset, Template};
-use crate::diag::{Diagnostic, Diagnostics, Severity, Span, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, Severity, Span, WithPlaces, nearest};
 use crate::ops::{OpError, Registry, Schema};
 use crate::syntax::rules::ast;
+pub use layer::layer;
 use scope::Scope;
 
 /// Checks a file. The rulesets are complete only if no finding is an error.
@@ -25,7 +27,7 @@ pub fn check(file: &ast::File, registry: &Registry, fusions: &[Ruleset]) -> (Vec
         .iter()
         .filter_map(|item| match item {
             ast::Item::Ruleset(set) => checker.ruleset(set),
-            ast::Item::Use(_) => None,
+            ast::Item::Use(_) | ast::Item::Layer(_) => None,
         })
         .collect();
     (sets, checker.findings)
@@ -50,6 +52,21 @@ impl<'a> Checker<'a> {
         self.findings.push(WithPlaces::new(error).at(span, label));
     }
 
+    /// An error that says what to do about it.
+    fn advise(&mut self, error: RewriteError, span: Span, advice: impl Into<String>) {
+        self.findings.push(Diagnostic::from(WithPlaces::new(error).at(span, "")).note(advice));
+    }
+
+    /// Something that is defined here and was defined before.
+    fn duplicate(&mut self, what: &'static str, name: &ast::Name, before: Option<Span>) {
+        let error = WithPlaces::new(RewriteError::Duplicate { what, name: name.text.to_string() });
+        let error = error.at(name.span, "");
+        self.findings.push(match before {
+            Some(before) => error.at(before, "first defined here"),
+            None => error,
+        });
+    }
+
     fn warning(&mut self, error: RewriteError, span: Span) {
         let mut diagnostic = Diagnostic::from(WithPlaces::new(error).at(span, ""));
         diagnostic.severity = Severity::Warning;
@@ -72,12 +89,9 @@ impl<'a> Checker<'a> {
                 ast::Member::CustomPattern(pattern) => &pattern.name,
                 ast::Member::Contract(_) | ast::Member::Driver(_) => continue,
             };
-            if names.insert(name.text.clone(), name.span).is_some() {
-                self.error(
-                    RewriteError::Duplicate { what: "rule", name: name.text.to_string() },
-                    name.span,
-                    "",
-                );
+            let before = names.insert(name.text.clone(), name.span);
+            if before.is_some() {
+                self.duplicate("rule", name, before);
             }
             match member {
                 ast::Member::Rule(rule) => {
@@ -146,18 +160,25 @@ impl<'a> Checker<'a> {
     ) -> Option<T> {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
         let words = words.join(", ");
-        if let [_, again, ..] = given.as_slice() {
-            self.error(RewriteError::Duplicate { what, name: again.text.to_string() }, again.span, "");
+        if let [first, again, ..] = given.as_slice() {
+            self.duplicate(what, again, Some(first.span));
         }
         let Some(name) = given.first() else {
             let error = format!("ruleset `{}` does not state its {what}: {words}", set.name.text);
-            self.error(RewriteError::Shape(error), set.name.span, "");
+            let first = known.first().map_or("", |(word, _)| word);
+            let advice = format!("write for example `{what} {first}` in it");
+            self.advise(RewriteError::Shape(error), set.name.span, advice);
             return None;
         };
         let found = known.iter().find(|(word, _)| *word == &*name.text).map(|(_, value)| *value);
         if found.is_none() {
             let error = format!("the {what} of a ruleset is one of {words}, not `{}`", name.text);
-            self.error(RewriteError::Shape(error), name.span, "");
+            match nearest(&name.text, known.iter().map(|(word, _)| *word)) {
+                Some(meant) => {
+                    self.advise(RewriteError::Shape(error), name.span, format!("did you mean `{meant}`?"));
+                }
+                None => self.error(RewriteError::Shape(error), name.span, ""),
+            }
         }
         found
     }
@@ -288,7 +309,9 @@ impl<'a> Checker<'a> {
         }
         if body.replacement.len() != count {
             let expected = if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
-            self.count("the right side", &expected, body.replacement.len(), body.pattern.span);
+            let first = body.replacement.first().map_or(body.pattern.span, |expr| expr.span);
+            let span = body.replacement.last().map_or(first, |last| first.to(last.span));
+            self.count("the right side", &expected, body.replacement.len(), span);
             return None;
         }
         let templates: Vec<_> = body.replacement.iter().map(|expr| self.template(expr, scope)).collect();
@@ -306,7 +329,18 @@ impl<'a> Checker<'a> {
         match registry.get(&name.text) {
             Ok(entry) => Some(&entry.schema),
             Err(error) => {
-                self.error(RewriteError::Op(error), name.span, "");
+                let similar = matches!(&error, OpError::UnknownOp { similar: Some(_), .. });
+                let found = registry.iter().filter(|_| !similar).find(|entry| {
+                    let lifts = entry.operator.lifts();
+                    lifts.iter().any(|lift| lift.domain.is_empty() && lift.op_type == *name.text)
+                });
+                match found {
+                    Some(entry) => {
+                        let advice = format!("ONNX's `{}` is `{}` here", name.text, entry.schema.name);
+                        self.advise(RewriteError::Op(error), name.span, advice);
+                    }
+                    None => self.error(RewriteError::Op(error), name.span, ""),
+                }
                 None
             }
         }

@@ -71,7 +71,9 @@ impl Checker<'_> {
         let count = schema.results.len();
         if names.len() != count && !schema.any_results {
             let what = format!("`as` of `{}`", pattern.op.text);
-            self.count(&what, &results_of(count), names.len(), pattern.op.span);
+            let first = names.first().map_or(pattern.op.span, |name| name.span);
+            let span = names.last().map_or(first, |last| first.to(last.span));
+            self.count(&what, &results_of(count), names.len(), span);
             scope.partial = true;
         }
         if let Some(alias) = &pattern.alias {
@@ -93,10 +95,16 @@ impl Checker<'_> {
         slots
     }
 
-    fn bind_new(&mut self, scope: &mut Scope, name: &ast::Name, meaning: Meaning, step: usize) -> Slot {
-        if scope.find(&name.text).is_some() {
-            let error = RewriteError::Duplicate { what: "name", name: name.text.to_string() };
-            self.error(error, name.span, "");
+    pub(super) fn bind_new(
+        &mut self,
+        scope: &mut Scope,
+        name: &ast::Name,
+        meaning: Meaning,
+        step: usize,
+    ) -> Slot {
+        if let Some(slot) = scope.find(&name.text) {
+            let before = scope.get(slot).map(|variable| variable.span);
+            self.duplicate("name", name, before);
         }
         scope.bind(name.text.clone(), meaning, name.span, step)
     }
@@ -152,10 +160,7 @@ impl Checker<'_> {
         for (position, operand) in pattern.operands.iter().enumerate() {
             let spec = schema.operands.get(position).or(schema.operands.last().filter(|_| variadic));
             let Some(spec) = spec else {
-                let (_, most) = schema.arity();
-                let expected = format!("{} operands", most.unwrap_or_default());
-                let what = format!("`{}`", pattern.op.text);
-                self.count(&what, &expected, pattern.operands.len(), pattern.op.span);
+                self.operand_count(schema, pattern.operands.len(), pattern.op.span);
                 scope.partial = true;
                 break;
             };
@@ -241,8 +246,7 @@ impl Checker<'_> {
         }
         let (least, _) = schema.arity();
         if pattern.operands.len() < least && more.is_none() {
-            let what = format!("`{}`", pattern.op.text);
-            self.count(&what, &format!("at least {least} operands"), pattern.operands.len(), pattern.op.span);
+            self.operand_count(schema, pattern.operands.len(), pattern.op.span);
         }
         if let Some(step) = left.steps.get_mut(at) {
             *step = Step { operands, more, attrs, rest, spans, ..step.clone() };
@@ -256,8 +260,26 @@ impl Checker<'_> {
         }
     }
 
+    /// Too few or too many operands.
+    pub(super) fn operand_count(&mut self, schema: &Schema, found: usize, span: Span) {
+        let words = |count: usize| format!("{count} operand{}", if count == 1 { "" } else { "s" });
+        let expected = match schema.arity() {
+            (least, Some(most)) if least == most => words(most),
+            (least, _) if found < least => format!("at least {}", words(least)),
+            (_, most) => format!("at most {}", words(most.unwrap_or_default())),
+        };
+        let names = schema.operands.iter().map(|spec| match spec.presence {
+            Presence::Required => format!("`{}`", spec.name),
+            Presence::Optional => format!("`{}` (may be absent)", spec.name),
+            Presence::Variadic => format!("`{}` (any number)", spec.name),
+        });
+        let names: Vec<String> = names.collect();
+        let error = RewriteError::Count { what: format!("`{}`", schema.name), expected, found };
+        self.advise(error, span, format!("its operands are {}", names.join(", ")));
+    }
+
     /// An operand that is always there.
-    fn never(&mut self, schema: &Schema, operand: &str, span: Span) {
+    pub(super) fn never(&mut self, schema: &Schema, operand: &str, span: Span) {
         let error = format!("operand `{operand}` of `{}` is always there", schema.name);
         self.error(RewriteError::Shape(error), span, "");
     }
@@ -296,9 +318,10 @@ impl Checker<'_> {
                 scope.partial = true;
                 continue;
             };
-            if attrs.iter().any(|(other, _)| *other == name.text) {
-                let error = RewriteError::Duplicate { what: "attribute", name: name.text.to_string() };
-                self.error(error, name.span, "");
+            let before =
+                pattern.attrs.named.iter().map(|(other, _)| other).find(|other| other.text == name.text);
+            if let Some(before) = before.filter(|before| before.span != name.span) {
+                self.duplicate("attribute", name, Some(before.span));
             }
             if let Some(value) = self.attr_pattern(value, spec.kind, scope, at) {
                 attrs.push((name.text.clone(), value));
@@ -311,7 +334,7 @@ impl Checker<'_> {
             return (attrs, spans, Some(slot));
         }
         for spec in &schema.attrs {
-            if attrs.iter().any(|(name, _)| **name == *spec.name) {
+            if pattern.attrs.named.iter().any(|(name, _)| *name.text == *spec.name) {
                 continue;
             }
             let expected = match &spec.default {
@@ -436,7 +459,9 @@ impl Checker<'_> {
         }
         let Some((expr, kind)) = self.expr(expr, Some(Kind::Bool), scope) else { return };
         if kind != Kind::Bool {
-            return self.mismatch("a condition", kind.name(), span);
+            let error =
+                RewriteError::Kind { expected: "a condition".to_owned(), found: kind.name().to_owned() };
+            return self.advise(error, span, "compare it with something: `… == …`");
         }
         let after = bound_after(&expr, scope);
         left.guards.push(Guard { condition: Condition::Holds(expr), after, span, warn });

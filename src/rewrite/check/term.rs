@@ -24,8 +24,11 @@ impl Checker<'_> {
             if scope.partial {
                 return None;
             }
-            let similar = nearest(name, scope.known()).map(str::to_owned);
-            self.error(RewriteError::Unbound { name: name.to_string(), similar }, span, "");
+            // Names of one or two letters are not misspelt: they are other names.
+            let similar = nearest(name, scope.known()).filter(|_| name.len() > 2).map(str::to_owned);
+            let mut known: Vec<String> = scope.known().map(str::to_owned).collect();
+            known.dedup();
+            self.error(RewriteError::Unbound { name: name.to_string(), similar, known }, span, "");
             return None;
         };
         scope.read(slot);
@@ -71,6 +74,12 @@ impl Checker<'_> {
                 Some((Expr::Literal(attr), kind))
             }
             ast::ExprKind::Name(name) => {
+                if expected == Some(Kind::Str) && scope.find(name).is_none() && !scope.partial {
+                    let (similar, known) = (None, Vec::new());
+                    let error = RewriteError::Unbound { name: name.to_string(), similar, known };
+                    self.advise(error, expr.span, format!("a text is written in quotes: `\"{name}\"`"));
+                    return None;
+                }
                 let slot = self.slot(name, expr.span, scope)?;
                 let meaning = &scope.get(slot)?.meaning;
                 let kind = match meaning {
@@ -232,8 +241,18 @@ impl Checker<'_> {
                 self.error(RewriteError::Shape(error), span, "");
                 return None;
             }
-            let similar = helpers::similar(name).map(str::to_owned);
-            self.error(RewriteError::UnknownHelper { name: name.to_owned(), similar }, call.name.span, "");
+            let operator = self.registry.find(name).is_some();
+            let similar = helpers::similar(name).filter(|_| !operator).map(str::to_owned);
+            let error = RewriteError::UnknownHelper { name: name.to_owned(), similar };
+            match operator {
+                true => {
+                    let advice = format!(
+                        "`{name}` is an operator: name its result, `where let v = {name}(…)`, and read `v`"
+                    );
+                    self.advise(error, call.name.span, advice);
+                }
+                false => self.error(error, call.name.span, ""),
+            }
             return None;
         }
         let args: Vec<(Expr, Kind)> = args.into_iter().collect::<Option<_>>()?;
@@ -242,7 +261,8 @@ impl Checker<'_> {
             return None;
         }
         let kinds: Vec<Kind> = args.iter().map(|(_, kind)| *kind).collect();
-        let Some(helper) = candidates.iter().find(|helper| helper.takes(&kinds)) else {
+        let exact = candidates.iter().find(|helper| helper.params == kinds);
+        let Some(helper) = exact.or_else(|| candidates.iter().find(|helper| helper.takes(&kinds))) else {
             let known: Vec<String> = candidates.iter().map(|helper| helper.signature()).collect();
             let found: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
             self.mismatch(&known.join(" or "), &format!("`{name}({})`", found.join(", ")), span);
@@ -255,17 +275,20 @@ impl Checker<'_> {
     pub(super) fn is_made(&self, expr: &ast::Expr, scope: &Scope) -> bool {
         match &expr.kind {
             ast::ExprKind::Call(call) => {
+                // `max` and `min` are both: of numbers, and of values.
+                let value = |arg: &ast::Arg| matches!(arg, ast::Arg::Expr(arg) if self.is_value(arg, scope));
                 let helper = !helpers::named(&call.name.text).is_empty();
                 call.layer
                     || call.attrs.is_some()
-                    || (!helper && self.registry.find(&call.name.text).is_some())
+                    || self.registry.find(&call.name.text).is_some()
+                        && (!helper || call.args.iter().any(value))
             }
             _ => self.is_arithmetic(expr, scope),
         }
     }
 
     /// Whether an expression is a value or a constant, not a number or a list.
-    fn is_value(&self, expr: &ast::Expr, scope: &Scope) -> bool {
+    pub(super) fn is_value(&self, expr: &ast::Expr, scope: &Scope) -> bool {
         match &expr.kind {
             ast::ExprKind::Name(name) => {
                 let variable = scope.find(name).and_then(|slot| scope.get(slot));
@@ -409,22 +432,21 @@ impl Checker<'_> {
     }
 
     fn arity(&mut self, call: &ast::Call, schema: &Schema, operands: &[Option<Template>]) {
-        let what = format!("`{}`", call.name.text);
-        let (least, most) = schema.arity();
+        let (_, most) = schema.arity();
         // A rest of operands may be none.
         let more = operands.iter().filter(|operand| matches!(operand, Some(Template::More(_)))).count();
         if most.is_some_and(|most| operands.len() - more > most) {
-            let expected = format!("at most {} operands", most.unwrap_or_default());
-            return self.count(&what, &expected, operands.len() - more, call.name.span);
+            return self.operand_count(schema, operands.len() - more, call.name.span);
         }
-        let given = |position: usize| !matches!(operands.get(position), None | Some(Some(Template::Absent)));
-        let missing = schema
-            .operands
-            .iter()
-            .enumerate()
-            .any(|(position, spec)| spec.presence != Presence::Optional && !given(position));
-        if missing && more == 0 {
-            self.count(&what, &format!("at least {least} operands"), operands.len(), call.name.span);
+        for (position, spec) in schema.operands.iter().enumerate() {
+            match (spec.presence, call.args.get(position)) {
+                (Presence::Optional, _) => {}
+                (_, Some(ast::Arg::Absent(span))) => self.never(schema, &spec.name, *span),
+                (_, None) if more == 0 => {
+                    return self.operand_count(schema, operands.len(), call.name.span);
+                }
+                (_, None | Some(_)) => {}
+            }
         }
     }
 
@@ -446,9 +468,9 @@ impl Checker<'_> {
                 complete = false;
                 continue;
             };
-            if attrs.iter().any(|(other, _)| *other == name.text) {
-                let error = RewriteError::Duplicate { what: "attribute", name: name.text.to_string() };
-                self.error(error, name.span, "");
+            let before = given.named.iter().map(|(other, _)| other).find(|other| other.text == name.text);
+            if let Some(before) = before.filter(|before| before.span != name.span) {
+                self.duplicate("attribute", name, Some(before.span));
             }
             let expected = kind_of(spec.kind);
             let Some((term, kind)) = self.expr(expr, Some(expected), scope) else {
@@ -470,7 +492,8 @@ impl Checker<'_> {
                 || rest.iter().any(|splat: &Splat| splat.keep.iter().any(|name| **name == *spec.name));
             if !has && complete {
                 let error = OpError::MissingAttr { op: op.to_string(), attr: spec.name.to_string() };
-                self.error(RewriteError::Op(error), span, "");
+                let advice = format!("write `{{{} = …}}` behind its operands", spec.name);
+                self.advise(RewriteError::Op(error), span, advice);
             }
         }
         complete.then_some((attrs, rest))

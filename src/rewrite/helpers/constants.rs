@@ -15,7 +15,13 @@ fn filled(dtype: DType, sizes: &[usize], value: f64) -> Option<Tensor> {
     match dtype {
         DType::F32 => Tensor::new(sizes, vec![value as f32; count]),
         DType::F64 => Tensor::new(sizes, vec![value; count]),
-        _ => None,
+        _ => {
+            let (low, high) = dtype.integer_range()?;
+            // Whole numbers within i64 convert exactly.
+            let whole = value as i64;
+            let fits = whole as f64 == value && (low..=high).contains(&i128::from(whole));
+            fits.then(|| Tensor::new(sizes, vec![whole; count]).map(|tensor| tensor.cast(dtype)))?
+        }
     }
 }
 
@@ -81,7 +87,7 @@ pub const SCALAR: Helper = Helper {
     name: "scalar",
     params: &[Kind::Float, Kind::Value],
     result: Kind::Tensor,
-    doc: "the number as a constant without axes, stored like the value; none unless that is f32 or f64",
+    doc: "the number as a constant without axes, stored like the value; none if that cannot store it",
     run: |args| tensor(filled(args.fact(1)?.ty.storage(), &[], f64::from(args.float(0)?))?),
     explain: None,
 };
@@ -146,7 +152,7 @@ pub const ONES: Helper = Helper {
     name: "ones",
     params: &[Kind::Int, Kind::Value],
     result: Kind::Tensor,
-    doc: "so many ones as a vector, stored like the value; none unless that is f32 or f64",
+    doc: "so many ones as a vector, stored like the value",
     run: |args| {
         let count = usize::try_from(args.int(0)?).ok()?;
         tensor(filled(args.fact(1)?.ty.storage(), &[count], 1.0)?)

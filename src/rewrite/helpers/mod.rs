@@ -2,6 +2,7 @@
 //! structure of the graph, of which the e-graph has many at once.
 
 mod constants;
+mod layers;
 mod lists;
 mod types;
 
@@ -32,8 +33,10 @@ pub static ALL: &[Helper] = &[
     constants::ALL_NONZERO,
     constants::ALL_POSITIVE,
     types::CHANNEL_SHAPE,
+    layers::COARSE,
     types::DIM,
     types::DTYPE,
+    layers::EXP2,
     types::FLATTENED,
     constants::FLOATS,
     constants::INTS,
@@ -42,8 +45,11 @@ pub static ALL: &[Helper] = &[
     types::IS_FLOAT,
     lists::IS_IDENTITY,
     types::IS_QUANTIZED,
+    layers::KERNEL_INTEGERS,
+    layers::KERNEL_SCALES,
     lists::LEN,
     lists::LEN_MORE,
+    layers::LOG2,
     lists::MAX,
     lists::MAX_FLOAT,
     lists::MIN,
@@ -51,17 +57,24 @@ pub static ALL: &[Helper] = &[
     constants::NUMBER,
     constants::ONES,
     constants::OR_ZEROS,
+    layers::OUTPUT_SCALE,
     constants::PER_CHANNEL,
     lists::PERMUTE,
     lists::PROD,
+    layers::RANGE_MAX,
     types::RANK,
+    layers::RESCALE_MULTIPLIER,
+    layers::RESCALE_SHIFT,
     types::RESHAPE_SIZES,
     types::SAME_GRID,
+    layers::SATURATE,
     constants::SCALAR,
     constants::SCALAR_LIKE,
+    layers::SCALE_OF,
     types::SHAPE,
     constants::SPREAD,
     types::TYPE,
+    layers::ZERO_OF,
 ];
 
 /// The helpers of that name.

@@ -7,12 +7,12 @@ use crate::rewrite::load;
 /// The reports on the members of a set, and all that was found.
 fn checked(contract: &str, driver: &str, members: &str) -> (Vec<RuleReport>, String) {
     let text = format!("ruleset test {{\ncontract {contract}\ndriver {driver}\n{members}\n}}\n");
-    let (mut sources, registry) = (Sources::default(), Registry::built_in());
+    let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
     let shown = |found: &[Diagnostic], sources: &Sources| -> String {
         found.iter().map(|found| render(found, sources, false)).collect()
     };
-    let loaded = load(&mut sources, &registry, "test.qrules", &text, read);
+    let loaded = load(&mut sources, &mut registry, "test.qrules", &text, read);
     let loaded = loaded.unwrap_or_else(|found| panic!("{}", shown(&found.0, &sources)));
     let reports = check(&loaded.sets, None, &registry, &Checks { instances: 24, ..Checks::default() });
     let mut all = String::new();

@@ -10,9 +10,9 @@ fn rule_files_in_the_documentation_load() {
         docs.split("```qrules\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() > 3);
     for block in blocks {
-        let (mut sources, registry) = (Sources::default(), Registry::built_in());
+        let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
         let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-        let loaded = load(&mut sources, &registry, "docs.qrules", block, read);
+        let loaded = load(&mut sources, &mut registry, "docs.qrules", block, read);
         let loaded = loaded.unwrap_or_else(|found| panic!("{}", shown(&found, &sources)));
         assert!(loaded.warnings.0.is_empty(), "{}", shown(&loaded.warnings, &sources));
     }
@@ -39,9 +39,9 @@ fn built_in_files_are_laid_out() {
 /// The code and line of every finding of a set with these members.
 fn findings(members: &str) -> Vec<(&'static str, usize)> {
     let text = format!("ruleset test {{\n{members}\n}}\n");
-    let (mut sources, registry) = (Sources::default(), Registry::built_in());
+    let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    let found = match load(&mut sources, &registry, "test.qrules", &text, read) {
+    let found = match load(&mut sources, &mut registry, "test.qrules", &text, read) {
         Ok(loaded) => loaded.warnings,
         Err(found) => found,
     };
@@ -124,30 +124,30 @@ fn files_use_files_once_and_say_which_is_missing() {
         ("rules/b.qrules", "use \"./c.qrules\"\nuse \"a.qrules\"\nruleset b { contract real driver greedy }"),
         ("rules/c.qrules", "use \"b.qrules\"\nruleset c { contract real driver greedy }"),
     ]);
-    let registry = Registry::built_in();
+    let mut registry = Registry::built_in();
     let mut read = |path: &std::path::Path| {
         let text = texts.get(path.to_str().unwrap_or_default());
         text.map(|text| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
     };
     let a = "use \"./b.qrules\"\nuse \"c.qrules\"\nruleset a { contract real driver greedy }";
-    let loaded = load(&mut Sources::default(), &registry, "rules/a.qrules", a, &mut read).expect("loads");
+    let loaded = load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read).expect("loads");
     let names: Vec<&str> = loaded.sets.iter().map(|set| &*set.name).collect();
     assert_eq!(names, ["c", "b", "a"]);
 
     let a = "use \"d.qrules\"\nruleset c { contract real driver greedy }\nruleset c { contract real driver greedy }";
     let found =
-        load(&mut Sources::default(), &registry, "rules/a.qrules", a, &mut read).expect_err("is wrong");
+        load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read).expect_err("is wrong");
     let codes: Vec<&str> = found.0.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["Q0513", "Q0501"]);
 }
 
 #[test]
 fn files_use_none_that_lie_elsewhere() {
-    let registry = Registry::built_in();
+    let mut registry = Registry::built_in();
     for path in ["/etc/passwd", "../a.qrules", "sub/../../a.qrules", "..", "C:a"] {
         let mut read = |path: &std::path::Path| panic!("{} is read", path.display());
         let text = format!("use \"{path}\"\nruleset a {{ contract real driver greedy }}");
-        let found = load(&mut Sources::default(), &registry, "rules/a.qrules", &text, &mut read);
+        let found = load(&mut Sources::default(), &mut registry, "rules/a.qrules", &text, &mut read);
         let found = found.expect_err("is refused");
         assert!(found.0.len() == 1 && found.0[0].message.contains("leads away"), "{found:?}");
     }
@@ -336,7 +336,7 @@ fn several_results_are_matched_and_made() {
         for driver in ["greedy", "saturate"] {
             let text = format!("ruleset t {{ contract real driver {driver} {rule} }}");
             let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-            let loaded = load(&mut Sources::default(), &registry, "t.qrules", &text, read);
+            let loaded = load(&mut Sources::default(), &mut registry, "t.qrules", &text, read);
             let Ok(loaded) = loaded else {
                 assert!(expected.is_empty());
                 continue;

@@ -2,6 +2,7 @@
 
 mod fuse;
 mod language;
+mod layers;
 mod movement;
 mod nearly;
 mod rules;
@@ -89,9 +90,9 @@ fn sets(names: &[&str]) -> Vec<Ruleset> {
 /// A set from text: the members of a ruleset `test`.
 fn rules(members: &str) -> Vec<Ruleset> {
     let text = format!("ruleset test {{\n{members}\n}}\n");
-    let (mut sources, registry) = (Sources::default(), Registry::built_in());
+    let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    match load(&mut sources, &registry, "test.qrules", &text, read) {
+    match load(&mut sources, &mut registry, "test.qrules", &text, read) {
         Ok(loaded) => loaded.sets,
         Err(found) => panic!("{}", shown(&found, &sources)),
     }

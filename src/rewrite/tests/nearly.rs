@@ -6,9 +6,9 @@ use super::*;
 /// and what there is.
 fn nearest(graph: &Graph, members: &str, value: &str) -> String {
     let text = format!("ruleset test {{\n  contract real\n  driver greedy\n{members}\n}}\n");
-    let (mut sources, registry) = (Sources::default(), Registry::built_in());
+    let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    let sets = match load(&mut sources, &registry, "test.qrules", &text, read) {
+    let sets = match load(&mut sources, &mut registry, "test.qrules", &text, read) {
         Ok(loaded) => loaded.sets,
         Err(found) => panic!("{}", shown(&found, &sources)),
     };

@@ -117,7 +117,7 @@ pub fn parse_tree<'a>(text: &'a str, source: SourceId, problems: &mut Findings) 
         Token::Statement => Some("the next statement"),
         _ => None,
     };
-    let mut report = |error| problems.push(recover::report(error, text, source, &WORDS, begins));
+    let mut report = |error| problems.push(recover::report(error, text, source, &WORDS, begins, |_| None));
     errors.into_iter().for_each(|recovery| report(recovery.error));
     parsed.map_err(report).ok()
 }

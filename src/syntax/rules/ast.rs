@@ -33,6 +33,88 @@ pub enum Item {
     /// `use "other.qrules"`: the path is relative to this file.
     Use(Name),
     Ruleset(Ruleset),
+    Layer(Layer),
+}
+
+/// `layer Name { … }`: a hardware layer of the user's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    pub docs: Docs,
+    pub name: Name,
+    /// In the order of the text.
+    pub members: Vec<LayerMember>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerMember {
+    Onnx(Onnx),
+    Attr(LayerAttr),
+    /// `cost layers = 1, macs = dim(w, 0) * dim(w, 1)`
+    Cost(Vec<(Name, Expr)>),
+    Float(Form),
+    Params(Params),
+    Integer(Form),
+}
+
+/// `onnx "com.acme" 2 as "Dense"`: what its nodes are called in model files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Onnx {
+    pub domain: Name,
+    /// Version of the domain.
+    pub opset: Number,
+    /// Without it the layer's own name.
+    pub op_type: Option<Name>,
+}
+
+/// `attr shift: int = 3`
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerAttr {
+    pub docs: Docs,
+    pub name: Name,
+    pub kind: Name,
+    /// Without it the attribute must be given.
+    pub default: Option<Expr>,
+}
+
+/// `float (x, w: constant, b?: constant) { … => value }`, or `integer (x: i8) { … => value }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Form {
+    pub docs: Docs,
+    /// The word that announces it.
+    pub span: Span,
+    pub operands: Vec<LayerOperand>,
+    pub clauses: Vec<LayerClause>,
+    pub result: Expr,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerOperand {
+    pub name: Name,
+    pub optional: bool,
+    pub kind: Option<Name>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerClause {
+    /// `where condition`
+    Condition(Expr),
+    /// `let name = value`
+    Let(Name, Expr),
+    /// `name: i8 = value`: a parameter of the integer form.
+    Param { name: Name, storage: Name, value: Expr },
+}
+
+/// `params { … => i8 {scale = s} }`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    pub docs: Docs,
+    /// The word that announces it.
+    pub span: Span,
+    pub clauses: Vec<LayerClause>,
+    /// What the result is stored as.
+    pub storage: Name,
+    /// What its integers mean.
+    pub grid: AttrArgs,
 }
 
 /// `ruleset name { … }`

@@ -19,6 +19,8 @@ enum Part {
     /// A custom pattern in its chain form, or a rule on one line.
     Line,
     Rule,
+    /// A clause of a layer.
+    Statement,
     Pattern,
     Clause,
     Replacement,
@@ -31,7 +33,7 @@ impl Part {
         match self {
             Part::FileDoc | Part::Use | Part::Ruleset | Part::CloseRuleset => 0,
             Part::Setting | Part::Line | Part::Rule | Part::CloseRule => 2,
-            Part::Pattern | Part::Replacement => 4,
+            Part::Pattern | Part::Statement | Part::Replacement => 4,
             Part::Clause => 6,
         }
     }
@@ -169,6 +171,8 @@ fn behind_pattern<'t, 'a>(segments: Vec<Segment<'t, 'a>>) -> Vec<Segment<'t, 'a>
 struct Cutter {
     /// Open brackets inside of the body of a rule; `None` outside of one.
     body: Option<usize>,
+    /// The body is one of a layer.
+    layer: bool,
 }
 
 impl Cutter {
@@ -178,7 +182,7 @@ impl Cutter {
         let Some(token) = kind(i) else { return Cut::Skip };
         let brackets = self.body.unwrap_or(0);
         match token {
-            Token::Item | Token::Member => return Cut::Skip,
+            Token::Item | Token::Member | Token::Section => return Cut::Skip,
             Token::FileDoc(_) => return Cut::Begin(Part::FileDoc),
             Token::Doc(_) => return Cut::Above,
             Token::CloseRuleset => return Cut::Begin(Part::CloseRuleset),
@@ -199,12 +203,26 @@ impl Cutter {
             _ => {}
         }
         match (before, token) {
-            (Some(Token::Item | Token::Member | Token::Doc(_)), _) => Cut::Begin(self.member(structured, i)),
+            (Some(Token::Item | Token::Member | Token::Section | Token::Doc(_)), _) => {
+                self.layer = matches!(token, Token::FloatForm | Token::Params | Token::IntegerForm);
+                Cut::Begin(self.member(structured, i))
+            }
+            (_, Token::Arrow) if self.body == Some(0) => Cut::Begin(Part::Replacement),
+            (Some(before), _) if self.layer && self.body == Some(0) => {
+                let first = *before == Token::OpenRule;
+                let statement = match token {
+                    Token::Where | Token::Let => true,
+                    _ => super::lex::is_word(token) && kind(i + 1) == Some(&Token::Colon),
+                };
+                match first || statement && ends_expression(before) {
+                    true => Cut::Begin(Part::Statement),
+                    false => Cut::Continue,
+                }
+            }
             (Some(Token::OpenRule), _) => Cut::Begin(Part::Pattern),
             (Some(before), Token::Where) if self.body == Some(0) && ends_expression(before) => {
                 Cut::Begin(Part::Clause)
             }
-            (_, Token::Arrow) if self.body == Some(0) => Cut::Begin(Part::Replacement),
             _ => Cut::Continue,
         }
     }
@@ -213,7 +231,8 @@ impl Cutter {
         let kind = |i: usize| structured.get(i).map(|(_, token, _)| token);
         match kind(i) {
             Some(Token::Use) => Part::Use,
-            Some(Token::Ruleset) => Part::Ruleset,
+            Some(Token::Ruleset | Token::Layer) => Part::Ruleset,
+            Some(Token::Onnx | Token::Attr | Token::Cost) => Part::Line,
             Some(Token::Contract | Token::Driver) => Part::Setting,
             Some(Token::CustomPattern) if kind(i + 2) == Some(&Token::Assign) => Part::Line,
             _ => Part::Rule,
@@ -248,7 +267,7 @@ fn join(tokens: &[Tok], part: Part) -> Cell {
         let closes = matches!(token, Some(Token::Close | Token::CloseList | Token::CloseBrace));
         let inner = depth.saturating_sub(usize::from(closes));
         let indent = part.indent() + if depth == 0 { 4 } else { 2 * inner };
-        let body = matches!(part, Part::Pattern | Part::Clause | Part::Replacement);
+        let body = matches!(part, Part::Pattern | Part::Statement | Part::Clause | Part::Replacement);
         let line = (depth > 0 || body) && tok.breaks > 0;
         let space = match (before, token) {
             (Some(before), Some(token)) => space(before, role, token),
@@ -264,8 +283,14 @@ fn join(tokens: &[Tok], part: Part) -> Cell {
             role = match token {
                 Token::Not | Token::Rest => Role::Prefix,
                 Token::Minus if role != Role::Operand => Role::Prefix,
-                Token::Where if (first && part == Part::Clause) || role == Role::Operand => Role::Keyword,
-                Token::Let if before == Some(&Token::Where) => Role::Keyword,
+                Token::Where
+                    if (first && matches!(part, Part::Clause | Part::Statement)) || role == Role::Operand =>
+                {
+                    Role::Keyword
+                }
+                Token::Let if before == Some(&Token::Where) || (first && part == Part::Statement) => {
+                    Role::Keyword
+                }
                 Token::As if role == Role::Operand => Role::Keyword,
                 token if ends_expression(token) || super::lex::is_word(token) => Role::Operand,
                 _ => Role::Keyword,

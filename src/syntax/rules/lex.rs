@@ -124,6 +124,15 @@ pub enum Token<'a> {
     CloseRuleset,
     OpenRule,
     CloseRule,
+    /// What begins the members of a layer; elsewhere these are words.
+    Onnx,
+    Attr,
+    Cost,
+    FloatForm,
+    Params,
+    IntegerForm,
+    /// A member of a layer begins.
+    Section,
     /// An item of the file begins. Its span is the end of what precedes it.
     Item,
     /// A member of a ruleset begins.
@@ -184,16 +193,24 @@ pub fn too_deep<'t, 'a>(tokens: &'t [Spanned<'a>]) -> Option<&'t Spanned<'a>> {
 /// error in one of them leaves the others alone.
 ///
 /// Both begin at their keyword, or at the documentation above; where others may stand, only if a
-/// word or a string follows.
+/// word or a string follows. What begins the members of a layer is a word everywhere else.
 /// Braces are told apart here too: those of rulesets, of rules, and of attributes.
 pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
     let tokens: Vec<&Spanned<'a>> =
         tokens.iter().filter(|(_, token, _)| !matches!(token, Token::Comment(_))).collect();
     let kind = |i: usize| tokens.get(i).map(|(_, token, _)| token);
-    // What begins at a token that so many braces enclose.
-    let begins = |i: usize, depth: usize| {
+    // What begins at a token that so many braces enclose; inside of a layer, `section` is where its
+    // last member began.
+    let begins = |i: usize, depth: usize, section: Option<usize>| {
         let mark = match kind(i)? {
-            Token::Use | Token::Ruleset => Token::Item,
+            Token::Word(word) => {
+                let begins = section.is_some_and(|last| last + 1 != i) && depth == 1;
+                let before = i.checked_sub(1).and_then(kind);
+                let behind_operator = matches!(before, Some(Token::Colon | Token::Assign | Token::Comma));
+                return (begins && !behind_operator && self::section(word).is_some())
+                    .then_some(Token::Section);
+            }
+            Token::Use | Token::Ruleset | Token::Layer => Token::Item,
             Token::Contract | Token::Driver | Token::Rule | Token::CustomPattern => Token::Member,
             _ => return None,
         };
@@ -201,6 +218,7 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
         let followed = match (kind(i)?, next) {
             (Token::Use, Some(Token::Str(_))) => true,
             (Token::Use, _) => false,
+            (Token::Layer, Some(next)) => is_word(next) && kind(i + 2) == Some(&Token::OpenBrace),
             (_, next) => next.is_some_and(is_word),
         };
         let begins = match before {
@@ -217,18 +235,24 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
     let mut out: Vec<Spanned<'a>> = Vec::with_capacity(tokens.len() + tokens.len() / 4);
     let mut depth = 0usize;
     let mut after_docs = 0;
+    let mut section: Option<usize> = None;
     for (i, (start, token, end)) in tokens.iter().map(|t| (*t).clone()).enumerate() {
         let mark = match token {
             Token::Doc(_) if i < after_docs => None,
             Token::Doc(_) => {
                 after_docs = (i..).find(|&i| !matches!(kind(i), Some(Token::Doc(_)))).unwrap_or(i);
-                begins(after_docs, depth)
+                begins(after_docs, depth, section)
             }
             _ if i == after_docs && i > 0 => None,
-            _ => begins(i, depth),
+            _ => begins(i, depth, section),
         };
+        let at = if after_docs > i { after_docs } else { i };
         match mark {
-            Some(Token::Item) => depth = 0,
+            Some(Token::Item) => {
+                depth = 0;
+                section = (kind(at) == Some(&Token::Layer)).then_some(at);
+            }
+            Some(Token::Section) => section = Some(at),
             Some(_) => depth = 1,
             None => {}
         }
@@ -245,7 +269,7 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
             }
             Token::CloseBrace => {
                 let next = (i + 1..).find(|&i| !matches!(kind(i), Some(Token::Doc(_)))).unwrap_or(i);
-                let last = kind(next).is_none() || begins(next, 0) == Some(Token::Item);
+                let last = kind(next).is_none() || begins(next, 0, None) == Some(Token::Item);
                 let closed = match depth {
                     0 | 1 if last => Token::CloseRuleset,
                     2 => Token::CloseRule,
@@ -257,11 +281,25 @@ pub fn structure<'a>(tokens: &[Spanned<'a>]) -> Vec<Spanned<'a>> {
                 }
                 closed
             }
+            Token::Word(word) if section == Some(i) => self::section(word).unwrap_or(Token::Word(word)),
             token => token,
         };
         out.push((start, token, end));
     }
     out
+}
+
+/// The token that a word is where a member of a layer begins.
+fn section(word: &str) -> Option<Token<'static>> {
+    Some(match word {
+        "onnx" => Token::Onnx,
+        "attr" => Token::Attr,
+        "cost" => Token::Cost,
+        "float" => Token::FloatForm,
+        "params" => Token::Params,
+        "integer" => Token::IntegerForm,
+        _ => return None,
+    })
 }
 
 impl Token<'_> {

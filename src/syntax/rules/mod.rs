@@ -2,6 +2,7 @@
 
 pub mod ast;
 mod fmt;
+mod hints;
 mod lex;
 mod make;
 
@@ -35,8 +36,11 @@ const WORDS: Words = Words {
         ("close ruleset", &["`}`"]),
         ("open rule", &["`{`"]),
         ("close rule", &["`}`"]),
-        ("item", &["`ruleset`", "`use`"]),
+        ("item", &["`ruleset`", "`layer`", "`use`"]),
         ("member", &["`rule`", "`custom_pattern`", "`contract`", "`driver`"]),
+        ("section", &["`onnx`", "`attr`", "`cost`", "`float`", "`params`", "`integer`"]),
+        ("float form", &["`float`"]),
+        ("integer form", &["`integer`"]),
     ],
     keywords: &[
         "use",
@@ -69,12 +73,9 @@ pub fn parse(text: &str, source: SourceId) -> Result<ast::File, Diagnostics> {
     }
     let mut errors = Vec::new();
     let parsed = grammar::FileParser::new().parse(source, &mut errors, lex::structure(&tokens));
-    let begins = |token: &Token| match token {
-        Token::Item => Some("the next item"),
-        Token::Member => Some("the next member"),
-        _ => None,
-    };
-    let mut report = |error| problems.push(recover::report(error, text, source, &WORDS, begins));
+    // The keyword behind a mark says more than a mark.
+    let begins = |_: &Token| None;
+    let mut report = |error| problems.push(recover::report(error, text, source, &WORDS, begins, hints::hint));
     errors.into_iter().for_each(|recovery| report(recovery.error));
     let file = parsed.map_err(report).ok();
     problems.into_result(file)

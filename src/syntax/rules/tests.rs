@@ -275,3 +275,97 @@ fn deep_nesting_is_refused() {
     let pattern = format!("ruleset a {{ rule b {{ {}x{} => x }} }}", "relu(".repeat(9999), ")".repeat(9999));
     assert_eq!(faults(&pattern).len(), 1);
 }
+
+const LAYER: &str = r#"//! An accelerator.
+
+/// A dense layer with a leaky activation.
+layer AcmeDense {
+  onnx "com.acme" 2 as "Dense"
+  /// Of the slope.
+  attr shift: int = 3
+  attr cost: ints = [1, 2]  // a name like any other
+  cost layers = 1, macs = dim(w, 0) * dim(w, 1)
+
+  /// Over the reals.
+  float (x, w: constant, b?: constant) {
+    where rank(x) == 2 && shift >= 0
+    // about d
+    let d = dense(x, w, b)
+    => max(d, d * exp2(-shift))
+  }
+
+  params {
+    let sx = scale_of(x)
+    wi: i8 = kernel_integers(w, sx)
+    m: u8 = reshape(rescale_multiplier(sx, sx)) {shape = [1, -1]}
+    => i8 {scale = output_scale(range, feeds_add)}
+  }
+
+  integer (x: i8) {
+    let acc = dense(x, wi)
+    => rescale(
+      max(acc, float(params)), m, onnx) {to = i8}
+  }
+}
+
+layer Short {
+  onnx "a" 1
+  float (x) { => relu(x) }
+  params { => i8 {scale = scale_of(x)} }
+  integer (x: i8) { => relu(x) }
+}
+
+ruleset acme {
+  contract real
+  driver   greedy
+
+  custom_pattern a = chain(dense, relu) => layer AcmeDense
+  rule b { relu(onnx) => layer Short(onnx) }
+}
+"#;
+
+#[test]
+fn layers_read_and_have_their_layout() {
+    let file = read(LAYER);
+    let [Item::Layer(dense), Item::Layer(short), Item::Ruleset(_)] = &file.items[..] else { panic!() };
+    assert_eq!((&*dense.docs, dense.members.len()), ("A dense layer with a leaky activation.", 7));
+    let [LayerMember::Onnx(onnx), LayerMember::Attr(shift), LayerMember::Attr(cost), ..] = &dense.members[..]
+    else {
+        panic!()
+    };
+    assert_eq!(onnx.op_type.as_ref().map(|name| &*name.text), Some("Dense"));
+    assert_eq!((&*shift.docs, &*shift.kind.text, &*cost.name.text), ("Of the slope.", "int", "cost"));
+    let LayerMember::Params(params) = &dense.members[5] else { panic!() };
+    assert!(matches!(&params.clauses[1], LayerClause::Param { storage, .. } if &*storage.text == "i8"));
+    let LayerMember::Float(form) = &dense.members[4] else { panic!() };
+    assert_eq!((form.operands.len(), form.clauses.len()), (3, 2));
+    assert_eq!(short.members.len(), 4);
+    let once = laid_out(LAYER);
+    assert_eq!(laid_out(&once), once);
+    assert!(once.starts_with(LAYER.split("layer Short").next().unwrap()), "{once}");
+    let messy = LAYER.replace("    let", "let").replace(" => ", "=>").replace("  attr", "attr");
+    assert_eq!(laid_out(&messy), once);
+}
+
+#[test]
+fn errors_in_a_layer_leave_the_others_alone() {
+    let text = r#"layer A {
+  onnx com 2
+  attr a
+  cost layers
+  float x { => x }
+  params { let = 1 => i8 {scale = s} }
+  integer (x) { => }
+}
+layer B {
+  onnx "a" 1
+  bogus 2
+}
+ruleset c {
+  contract
+}
+"#;
+    let found = faults(text);
+    let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [2, 3, 4, 5, 6, 7, 11, 15], "{found:#?}");
+}
