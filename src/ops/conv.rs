@@ -1,6 +1,6 @@
 //! Two-dimensional convolution: `conv2d`.
 
-use super::layer::body::Body;
+use super::body::Body;
 use super::number::Real;
 use super::product::{self, Product};
 use super::window::{self, Spatial};

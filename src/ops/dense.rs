@@ -2,8 +2,8 @@
 
 use ndarray::IxDyn;
 
-use super::layer::body::Body;
-use super::layer::integer::largest_magnitude;
+use super::body::Body;
+use super::bound::largest_magnitude;
 use super::number::Real;
 use super::product::{self, Product};
 use super::{

@@ -2,7 +2,7 @@
 
 use ndarray::{IxDyn, Zip};
 
-use super::layer::body::{Body, RESCALABLE};
+use super::body::{Body, RESCALABLE};
 use super::product::at;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,

@@ -3,6 +3,8 @@
 //! Guarantees: the [`Registry`] knows every operator that any room handles; what an operator is,
 //! infers, computes, becomes on the device and is called in ONNX stands in its one file.
 
+mod body;
+mod bound;
 mod build;
 mod call;
 mod error;

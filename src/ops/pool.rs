@@ -1,6 +1,6 @@
 //! Poolings: `max_pool2d`, `avg_pool2d`, `global_avg_pool2d`.
 
-use super::layer::body::Body;
+use super::body::Body;
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError,

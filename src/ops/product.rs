@@ -3,8 +3,8 @@
 
 use std::fmt::Display;
 
-use super::layer::body::Body;
-use super::layer::integer::{accumulator_bound, fits_i32, largest_magnitude};
+use super::body::Body;
+use super::bound::{accumulator_bound, fits_i32, largest_magnitude};
 use super::{Call, FLOATS, Inputs, LiftCx, LowerCx, OpError};
 use crate::ir::{Attrs, ValueId};
 use crate::kernels::{Accumulator, Byte};

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::Form;
-use super::body::{self, Body};
+use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale};
 use super::lifting::{Parameters, scale_attr};
 use super::op_type::{Activation, Base, OpType, Pool};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
+use crate::ops::body::Body;
+use crate::ops::bound;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
@@ -265,7 +267,7 @@ impl Operator for QuantizedAdd {
         let [Some(a), Some(b)] = shifts else {
             return Err(call.unsupported("shifts that are not constant"));
         };
-        let largest = integer::largest_magnitude(DType::I8);
+        let largest = bound::largest_magnitude(DType::I8);
         let bound = Bound { accumulator: largest * (u128::from(a) + u128::from(b)), ..Bound::default() };
         let op_type = OpType {
             base: Base::Add,

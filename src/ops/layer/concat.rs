@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Form;
-use super::body::Body;
 use super::chain::{self, Source, Step};
 use super::lifting::{output_scales, scale_attr, set_grid};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
+use crate::ops::body::Body;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema,

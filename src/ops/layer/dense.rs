@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::body::{self, Body};
+use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale, Sum, Tail};
 use super::lifting::{Parameters, scale_attr};
@@ -11,6 +11,8 @@ use super::params::{self, Kernel};
 use super::{Form, activation, activation_step, ceiling, ceiling_is_in_place, expect_integer_form};
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels;
+use crate::ops::body::Body;
+use crate::ops::bound;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
     LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
@@ -73,8 +75,8 @@ fn is_scaled(call: &Call) -> bool {
 }
 
 fn proof(weights: &[i8], filters: usize, bias: Option<&[i32]>) -> Bound {
-    let largest = integer::largest_magnitude(DType::I8);
-    Bound { accumulator: integer::accumulator_bound(weights, filters, bias, |_| largest), ..Bound::default() }
+    let largest = bound::largest_magnitude(DType::I8);
+    Bound { accumulator: bound::accumulator_bound(weights, filters, bias, |_| largest), ..Bound::default() }
 }
 
 fn sum<S: Sum>(inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, OpError> {
@@ -265,7 +267,7 @@ impl Operator for QuantizedDense1D {
         }
         let filters = inputs.get(W)?.sizes().first().copied().unwrap_or_default();
         let bound = proof(inputs.elements(W)?, filters, inputs.opt_elements(B)?);
-        if integer::fits_i32(bound.accumulator) {
+        if bound::fits_i32(bound.accumulator) {
             sum::<i32>(inputs, arithmetic)
         } else {
             // 2^64 bytes of weights would be needed to pass 64 bits.

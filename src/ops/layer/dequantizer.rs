@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::body::Body;
 use super::params::per_index;
 use crate::ir::{Attrs, ValueId};
+use crate::ops::body::Body;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxFunction,
     OnnxNode, OpError, Operator, Quantize, Schema,

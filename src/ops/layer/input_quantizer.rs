@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::body::Body;
 use super::lifting::{output_scales, scale_attr, set_grid};
 use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
+use crate::ops::body::Body;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
     OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Why,

@@ -9,6 +9,7 @@ use super::op_type::{Activation, NONE, Pool};
 use super::{Form, activation, activation_step, ceiling_is_in_place, pool};
 use crate::ir::{AttrKind, Attrs};
 use crate::kernels::{self, Byte, Conv2d, Pool2d};
+use crate::ops::bound;
 use crate::ops::{
     Arithmetic, Bound, Call, Default, DeviceLayer, Example, Inputs, LayerCall, Lift, LowerCx, Lowered,
     OpError, Operator, Quantize, QuantizedLayer, Schema,
@@ -75,7 +76,7 @@ impl QuantizedConv {
         let (x_pad, bias) = (inputs.opt_elements::<i32>(PADDING)?, inputs.opt_elements::<i32>(B)?);
         let bound = proof(call, self.depthwise, inputs.elements(W)?, bias, x_pad)?;
         let largest = bound.accumulator.max(bound.pooled);
-        if integer::fits_i32(largest) {
+        if bound::fits_i32(largest) {
             self.sum::<A, i32>(inputs, arithmetic)
         } else if largest <= i64::MAX as u128 {
             self.sum::<A, i64>(inputs, arithmetic)
@@ -196,13 +197,12 @@ fn proof(
     x_pad: Option<&[i32]>,
 ) -> Result<Bound, OpError> {
     let x_pad = x_pad.filter(|_| call.ints("pads").is_ok_and(|pads| pads.iter().any(|&pad| pad != 0)));
-    let byte = integer::largest_magnitude(call.ty(X)?.storage());
+    let byte = bound::largest_magnitude(call.ty(X)?.storage());
     let sizes = call.ty(W)?.shape.sizes().unwrap_or_default();
     let taps = sizes.iter().skip(2).product::<usize>().max(1);
     let padding = |i: usize| x_pad.and_then(|pad| pad.get(i / taps)).map_or(0, |pad| pad.unsigned_abs());
     let filters = sizes.first().copied().unwrap_or_default();
-    let accumulator =
-        integer::accumulator_bound(weights, filters, bias, |i| byte.max(u128::from(padding(i))));
+    let accumulator = bound::accumulator_bound(weights, filters, bias, |i| byte.max(u128::from(padding(i))));
     let pooled = if pool(call)? == Pool::GlobalAverage {
         let [rows, columns] = conv_size(call, depthwise)?;
         accumulator.saturating_mul(rows as u128).saturating_mul(columns as u128)

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::body::{self, Body};
+use super::super::body;
 use super::super::lifting::{Parameters, scale_attr};
 use super::super::op_type::{Activation, Base, OpType, Pool};
 use super::{B, M, MAX_VALUE, PADDING, QuantizedConv, S_OUT, W, X, proof};
 use crate::ir::{Attrs, ValueId};
+use crate::ops::body::Body;
 use crate::ops::layer::{activation, expect_integer_form, pool};
 use crate::ops::{
     BRAINCHIP, Bound, Call, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError,
@@ -93,7 +94,7 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
 
     let mut body = Body::default();
     // Onnxruntime is faster with integers, but for the few channels of an input and for depthwise.
-    let float = body::exact_in_f32(bound) && op_type.base != Base::Conv2D;
+    let float = crate::ops::body::exact_in_f32(bound) && op_type.base != Base::Conv2D;
     if !float && bound.foreign_padding {
         return Err(fail("padding with values outside of 0..255 where an accumulator may pass 2^24"));
     }
