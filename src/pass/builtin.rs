@@ -1,6 +1,6 @@
 //! The passes by name, and the named pipelines.
 
-use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{Calibrated, apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset};
@@ -396,6 +396,11 @@ fn settle(graph: &mut Graph, fusion: &Fusion, cx: &mut Context) -> Result<(), Di
         cx.rules.clear();
         fusion.fuse.fuse(graph, &refused, cx)?;
     }
+    // Where nothing comes next, the warning that says so gives the reasons.
+    let unmade: Vec<Label> =
+        cx.warnings.0.iter().filter(|w| w.code == "Q0526").flat_map(|w| w.labels.first().cloned()).collect();
+    let tells = |label: &Label| unmade.iter().any(|other| other.place == label.place);
+    cx.warnings.0.retain(|w| w.code != "Q0529" || !w.labels.first().is_some_and(tells));
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Shape, TensorType};
 
-use super::{Calibration, Context, Failure, PassError, Step, Trace, retype, run};
+use super::{Calibration, Context, Failure, PassError, Step, Trace, idle, retype, run};
 
 /// Random samples drawn when no number is asked for.
 const RANDOM_SAMPLES: usize = 1024;
@@ -128,7 +128,11 @@ pub fn compile(
         rules: Vec::new(),
     };
     let result = run(&mut graph, calls, &mut cx, after);
-    let Context { ranges, warnings, rewrites, report, .. } = cx;
+    let Context { ranges, mut warnings, rewrites, report, trace, .. } = cx;
+    // An explanation tells it of each rule.
+    if result.is_ok() && until.is_none() && trace.is_none() {
+        idle::warn(user_rules, &rewrites, &mut warnings);
+    }
     match result {
         Ok(()) => Ok(Outcome { graph, ranges, report, rewrites, warnings }),
         // What was noticed on the way may explain the fault.

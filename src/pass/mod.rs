@@ -7,6 +7,7 @@ mod builtin;
 mod compile;
 mod explain;
 mod identity_convs;
+mod idle;
 mod retype;
 mod split_depthwise;
 mod trace;
