@@ -90,7 +90,7 @@ fn result_shape(call: &Call) -> Result<Shape, OpError> {
 
 impl Operator for Binary {
     fn schema(&self) -> Schema {
-        let float_or_integer = |name, doc| Schema::new(name, doc).operand("a").operand("b");
+        let float_or_integer = |name, doc| Schema::new(name, doc).operand("a").operand("b").uniform();
         match self {
             Binary::Add => float_or_integer(
                 "add",

@@ -58,6 +58,8 @@ pub struct Schema {
     /// Whether the attributes or operands say how many results there are; those beyond the named
     /// ones are numbered.
     pub any_results: bool,
+    /// Whether all operands are stored alike, so that a number among them in a rule is, too.
+    pub uniform: bool,
     pub accuracy: Accuracy,
     /// Whether it runs on the device; a device layer has a float and an integer form, told apart
     /// by the storage of its operands.
@@ -81,6 +83,7 @@ impl Schema {
             attrs: Vec::new(),
             results: vec!["y".into()],
             any_results: false,
+            uniform: false,
             accuracy: Accuracy::Exact,
             layer: false,
             layers: 0,
@@ -128,6 +131,12 @@ impl Schema {
     /// One result `y`, or several.
     pub fn any_results(mut self) -> Self {
         self.any_results = true;
+        self
+    }
+
+    /// All operands are stored alike.
+    pub fn uniform(mut self) -> Self {
+        self.uniform = true;
         self
     }
 

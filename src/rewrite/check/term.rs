@@ -307,6 +307,29 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether an expression is one number.
+    fn is_number(&self, expr: &ast::Expr, scope: &Scope) -> bool {
+        match &expr.kind {
+            ast::ExprKind::Literal(literal) => matches!(literal.value, ast::LiteralValue::Number(_)),
+            ast::ExprKind::Name(name) => {
+                let variable = scope.find(name).and_then(|slot| scope.get(slot));
+                variable
+                    .is_some_and(|variable| matches!(variable.meaning, Meaning::Data(kind) if numeric(kind)))
+            }
+            ast::ExprKind::Unary(ast::Unary::Negate, inner) => self.is_number(inner, scope),
+            ast::ExprKind::Binary(op, a, b) => {
+                arithmetic(*op).is_some() && self.is_number(a, scope) && self.is_number(b, scope)
+            }
+            ast::ExprKind::Call(call) => {
+                let helpers = helpers::named(&call.name.text);
+                !self.is_made(expr, scope)
+                    && !helpers.is_empty()
+                    && helpers.iter().all(|helper| numeric(helper.result))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an expression calculates with values: each step is an operator then.
     fn is_arithmetic(&self, expr: &ast::Expr, scope: &Scope) -> bool {
         match &expr.kind {
@@ -330,16 +353,7 @@ impl Checker<'_> {
         let operands = parts
             .into_iter()
             .map(|part| match &like {
-                Some((like, kind)) if !self.is_value(part, scope) => {
-                    let (number, number_kind) = self.expr(part, Some(Kind::Float), scope)?;
-                    if !numeric(number_kind) {
-                        self.mismatch("a number or a value", number_kind.name(), part.span);
-                        return None;
-                    }
-                    let kinds = [Kind::Float, *kind];
-                    let scalar = helpers::named("scalar").into_iter().find(|helper| helper.takes(&kinds))?;
-                    Some(Template::Tensor(Expr::Call(scalar, vec![number, Expr::Slot(*like)])))
-                }
+                Some(like) if !self.is_value(part, scope) => self.number_like(part, *like, scope),
                 None if !self.is_value(part, scope) => {
                     let (number, _) = self.expr(part, Some(Kind::Float), scope)?;
                     Some(Template::Tensor(number))
@@ -349,6 +363,23 @@ impl Checker<'_> {
             .collect::<Option<_>>()?;
         let attrs = Vec::new();
         Some(Template::Op(OpTemplate { op: op.into(), operands, attrs, rest: None }))
+    }
+
+    /// A number that is stored like the variable `like`.
+    fn number_like(
+        &mut self,
+        expr: &ast::Expr,
+        (like, kind): (Slot, Kind),
+        scope: &mut Scope,
+    ) -> Option<Template> {
+        let (number, number_kind) = self.expr(expr, Some(Kind::Float), scope)?;
+        if !numeric(number_kind) {
+            self.mismatch("a number or a value", number_kind.name(), expr.span);
+            return None;
+        }
+        let scalar =
+            helpers::named("scalar").into_iter().find(|helper| helper.takes(&[Kind::Float, kind]))?;
+        Some(Template::Tensor(Expr::Call(scalar, vec![number, Expr::Slot(like)])))
     }
 
     /// A value of the right side.
@@ -402,11 +433,15 @@ impl Checker<'_> {
             self.error(RewriteError::Shape(error), call.name.span, "");
         }
         let mut operands = Vec::new();
+        let like = call.args.iter().filter(|_| schema.uniform).find_map(|arg| arg_leaf(arg, scope));
         for arg in &call.args {
             match arg {
                 ast::Arg::Absent(_) => operands.push(Some(Template::Absent)),
                 ast::Arg::Expr(expr) => {
-                    let operand = self.template(expr, scope);
+                    let operand = match like {
+                        Some(like) if self.is_number(expr, scope) => self.number_like(expr, like, scope),
+                        _ => self.template(expr, scope),
+                    };
                     if let Some(Template::Op(inner)) = &operand
                         && self.registry.find(&inner.op).is_some_and(|entry| entry.schema.any_results)
                     {
@@ -564,12 +599,16 @@ fn leaf(expr: &ast::Expr, scope: &Scope) -> Option<(Slot, Kind)> {
                 _ => None,
             }
         }
-        ast::ExprKind::Call(call) => call.args.iter().find_map(|arg| match arg {
-            ast::Arg::Expr(expr) => leaf(expr, scope),
-            ast::Arg::Absent(_) | ast::Arg::Rest(_) => None,
-        }),
+        ast::ExprKind::Call(call) => call.args.iter().find_map(|arg| arg_leaf(arg, scope)),
         ast::ExprKind::Unary(_, inner) => leaf(inner, scope),
         ast::ExprKind::Binary(_, a, b) => leaf(a, scope).or_else(|| leaf(b, scope)),
         ast::ExprKind::Literal(_) | ast::ExprKind::List(_) | ast::ExprKind::Index(..) => None,
+    }
+}
+
+fn arg_leaf(arg: &ast::Arg, scope: &Scope) -> Option<(Slot, Kind)> {
+    match arg {
+        ast::Arg::Expr(expr) => leaf(expr, scope),
+        ast::Arg::Absent(_) | ast::Arg::Rest(_) => None,
     }
 }
