@@ -8,11 +8,12 @@ mod types;
 
 use std::sync::Arc;
 
+use super::constant::Constant;
 use super::expr::{Data, Fact, Kind};
 use crate::diag::nearest;
 use crate::ir::Attr;
 use crate::ops::Registry;
-use crate::tensor::{DType, Tensor, TensorType};
+use crate::tensor::{DType, Shape, Tensor, TensorType};
 
 /// A helper; several may share a name if the kinds of their parameters differ.
 pub struct Helper {
@@ -109,8 +110,8 @@ impl Helper {
         format!("{}({}) → {}", self.name, params.join(", "), self.result.name())
     }
 
-    /// Whether arguments of these kinds will do: a whole number is a float too, and a value is a
-    /// constant where it is one.
+    /// Whether arguments of these kinds will do: a whole number is a float too, a value is a constant
+    /// where it is one, and a constant is a value.
     pub fn takes(&self, kinds: &[Kind]) -> bool {
         self.params.len() == kinds.len()
             && self.params.iter().zip(kinds).all(|(param, kind)| {
@@ -120,7 +121,7 @@ impl Helper {
                         (Kind::Float, Kind::Int)
                             | (Kind::Floats, Kind::Ints)
                             | (Kind::Tensor | Kind::Optional, Kind::Value)
-                            | (Kind::Optional, Kind::Tensor)
+                            | (Kind::Optional | Kind::Value, Kind::Tensor)
                     )
             })
     }
@@ -138,6 +139,11 @@ impl Helper {
     fn args(&self, args: &[Data], registry: &Registry) -> Option<Args> {
         let one = |(kind, data): (&Kind, &Data)| match (kind, data) {
             (Kind::Float, Data::Attr(Attr::Int(v))) => Some(Data::Attr(Attr::Float(*v as f32))),
+            (Kind::Value, Data::Tensor(tensor)) => {
+                let ty = TensorType::new(tensor.dtype(), Shape::fixed(tensor.sizes()));
+                let constant = Some(Constant::given(tensor.clone()));
+                Some(Data::Value(Some(Fact { ty, constant, entry: false })))
+            }
             (Kind::Optional, Data::Value(None)) => Some(Data::Value(None)),
             (Kind::Tensor | Kind::Optional, Data::Value(fact)) => {
                 fact.as_ref()?.constant.as_ref()?.tensor(registry).ok().map(Data::Tensor)

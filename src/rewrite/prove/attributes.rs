@@ -120,7 +120,14 @@ impl Search<'_> {
                 if let Some(Some(Binding::Data(Data::Attr(attr)))) = draft.bindings.get(*slot) {
                     return Some(Some(attr.clone()));
                 }
-                let attr = self.solved(draft, *slot).or(drawn)?;
+                let attr = match (self.solved(draft, *slot), &drawn) {
+                    // A whole number in a condition is a float where one is compared with it.
+                    (Some(Attr::Int(v)), Some(Attr::Float(_))) => Attr::Float(v as f32),
+                    (Some(Attr::Ints(v)), Some(Attr::Floats(_))) => {
+                        Attr::Floats(v.iter().map(|&v| v as f32).collect())
+                    }
+                    (solved, _) => solved.or(drawn)?,
+                };
                 draft.bind(*slot, Binding::Data(Data::Attr(attr.clone())));
                 Some(Some(attr))
             }

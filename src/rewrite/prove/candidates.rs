@@ -83,7 +83,7 @@ fn one<'a, T>(choices: &mut Choices, all: &'a [T]) -> Option<&'a T> {
 }
 
 /// Ways to come to a list of integers.
-const LISTS: usize = 18;
+const LISTS: usize = 19;
 
 fn ints(
     choices: &mut Choices,
@@ -164,6 +164,12 @@ fn ints(
             let mut sizes = x;
             sizes.insert(choices.any(rank + 1), 1);
             sizes
+        }
+        // A matrix, as flatten makes it.
+        17 => {
+            let (rows, columns) = x.split_at(choices.any(rank + 1));
+            let size = |sizes: &[i64]| sizes.iter().fold(1i64, |size, &next| size.saturating_mul(next));
+            vec![size(rows), size(columns)]
         }
         _ => one(choices, &shown).cloned().unwrap_or_default(),
     };

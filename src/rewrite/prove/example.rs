@@ -32,7 +32,8 @@ pub fn text(words: &str, found: &Found, registry: &Registry) -> String {
                 let _ = writeln!(out, "// {} = {}", output.name, shown(tensor));
             }
         }
-        Fault::Fails(_) | Fault::Broken(_) => out += "// the left side alone; the right side does not fit\n",
+        Fault::Fails(_) => out += "// the right side cannot be run\n",
+        Fault::Broken(_) => out += "// the left side alone; the right side does not fit\n",
     }
     out += &qir::print_whole(&graph, registry);
     out
@@ -70,8 +71,10 @@ fn fixed(graph: &Graph, trial: &Trial) -> Graph {
         let new = match &node.kind {
             Kind::Input => {
                 let Some(tensor) = trial.feeds.get(&*first) else { continue };
-                let stored = graph.ty(ValueId { node: id, result: 0 }).storage();
-                out.add_const(&first, tensor.cast(stored), Loc::unknown()).node
+                let ty = graph.ty(ValueId { node: id, result: 0 }).clone();
+                let constant = out.add_const(&first, tensor.cast(ty.storage()), Loc::unknown());
+                out.set_type(constant, ty);
+                constant.node
             }
             Kind::Const(constant) => {
                 out.add_const(&first, (**graph.constants.tensor(*constant)).clone(), Loc::unknown()).node

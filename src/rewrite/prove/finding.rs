@@ -20,14 +20,19 @@ pub enum CheckError {
     Worse { rule: Arc<str>, greedy: bool },
     #[error("rule `{rule}` does the work of `{value}` twice where something else reads it, too")]
     Shared { rule: Arc<str>, value: String },
+    /// `unmade`: how often the left side fitted all the same, and why the right side could not be made.
     #[error("no instance of rule `{rule}` was found in {attempts} attempts: it is not tested")]
-    Untested { rule: Arc<str>, attempts: usize },
+    Untested { rule: Arc<str>, attempts: usize, unmade: Option<(usize, Option<String>)> },
     #[error("{what} is never applied: {by} takes all that it matches")]
     Shadowed { what: String, by: String, seen: Option<usize> },
     #[error("the rules of `{set}` do not come to an end where `{rule}` matches")]
     Endless { set: Arc<str>, rule: Arc<str> },
     #[error("rule `{rule}` can never match: two of its conditions exclude each other")]
     Contradiction { rule: Arc<str> },
+    #[error(
+        "the left side of rule `{rule}` has a value that can be compared on none of {instances} instances: it is not tested"
+    )]
+    Undefined { rule: Arc<str>, instances: usize },
 }
 
 impl Words for CheckError {
@@ -41,6 +46,7 @@ impl Words for CheckError {
             CheckError::Shadowed { .. } => "Q0545",
             CheckError::Endless { .. } => "Q0546",
             CheckError::Contradiction { .. } => "Q0547",
+            CheckError::Undefined { .. } => "Q0548",
         }
     }
 
@@ -64,6 +70,12 @@ impl Words for CheckError {
             CheckError::Shared { .. } => {
                 "name that value in the pattern (`y @ …`) and say `where single_use(y)`, or write `expand`"
             }
+            CheckError::Untested { unmade: Some((count, why)), .. } => {
+                let why = why.as_deref().unwrap_or("an expression or a condition of it has no value");
+                return vec![format!(
+                    "its left side fits {count} instances, but its right side can be made on none: {why}"
+                )];
+            }
             CheckError::Untested { .. } => "do its conditions contradict each other?",
             CheckError::Shadowed { seen: Some(instances), .. } => {
                 return vec![format!(
@@ -78,6 +90,7 @@ impl Words for CheckError {
             CheckError::Contradiction { .. } => {
                 "one of them is wrong; what holds in either case goes into two rules"
             }
+            CheckError::Undefined { .. } => "is it NaN, infinite or undefined everywhere?",
         };
         vec![hint.to_owned()]
     }

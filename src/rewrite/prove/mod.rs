@@ -88,8 +88,12 @@ const KEPT: usize = 16;
 /// Whether no one needs to hear of a fault: products of 8-bit integers occur in bodies of layers, and
 /// hardly an operator calculates with their operands, so right sides rarely fit there.
 fn excused(instance: &Instance, fault: &Fault) -> bool {
+    !matches!(fault, Fault::Differs(_)) && has_bytes(instance)
+}
+
+fn has_bytes(instance: &Instance) -> bool {
     let bytes = |held: &Held| matches!(held.ty.storage(), DType::I8 | DType::U8);
-    matches!(fault, Fault::Broken(_)) && instance.values.iter().any(bytes)
+    instance.values.iter().any(bytes)
 }
 
 /// Whether all inputs are f32, or all constants where it has no inputs.
@@ -120,12 +124,15 @@ struct Prover<'a> {
     shared_example: Option<(usize, String, String)>,
     /// The numbers of inputs that instances had.
     inputs: BTreeSet<usize>,
-    /// Instances over f32.
+    /// Instances over f32, and those without 8-bit integers.
     usual: usize,
+    without_bytes: usize,
     /// The first instances.
     kept: Vec<Instance>,
     /// The first fault on other storages, and the choices that led there.
     elsewhere: Option<(Found, Vec<u32>)>,
+    /// Why the right side of a custom pattern cannot be made, where it was tried last.
+    unmade: Option<String>,
 }
 
 impl<'a> Prover<'a> {
@@ -159,8 +166,10 @@ impl<'a> Prover<'a> {
             shared_example: None,
             inputs: BTreeSet::new(),
             usual: 0,
+            without_bytes: 0,
             kept: Vec::new(),
             elsewhere: None,
+            unmade: None,
         }
     }
 
@@ -222,7 +231,10 @@ impl<'a> Prover<'a> {
                 match trial(plan.rule, self.set.contract, self.rounds, instance, self.registry) {
                     Outcome::Unfit => {}
                     // Where that is so everywhere, the rule is not tested; but it is no fault.
-                    Outcome::Quiet => self.report.quiet += 1,
+                    Outcome::Quiet(why) => {
+                        self.report.quiet += 1;
+                        self.unmade = why.or(self.unmade.take());
+                    }
                     Outcome::Applies(trial) => {
                         fits = true;
                         self.report.instances += 1;
@@ -231,10 +243,12 @@ impl<'a> Prover<'a> {
                         }
                         let usual = usual(instance);
                         self.usual += usize::from(usual);
+                        self.without_bytes += usize::from(!has_bytes(instance));
                         faulty = self.examine(instance, *trial);
                         if !usual && faulty.as_ref().is_some_and(|found| self.lenient(&found.fault)) {
                             let tape = choices.tape().to_vec();
-                            let found = faulty.take().filter(|found| !excused(instance, &found.fault));
+                            let told = |found: &Found| self.bytes_only() || !excused(instance, &found.fault);
+                            let found = faulty.take().filter(told);
                             self.elsewhere = self.elsewhere.take().or(found.map(|found| (found, tape)));
                         }
                     }
@@ -310,6 +324,11 @@ impl<'a> Prover<'a> {
         let example = example::left(rule, &error.to_string(), &graph, None, self.registry);
         let diagnostic = Diagnostic { labels, ..WithPlaces::new(error).into() };
         self.report.findings.push(Finding { diagnostic, example: Some(example) });
+    }
+
+    /// Whether the rule is about 8-bit integers, as far as instances went.
+    fn bytes_only(&self) -> bool {
+        self.without_bytes == 0 && self.report.instances > KEPT
     }
 
     /// Whether a fault may be overlooked on other storages than f32: the engines do not apply a rule
@@ -424,7 +443,15 @@ impl<'a> Prover<'a> {
         let rule = self.plan.rule.name.clone();
         let attempts = self.report.attempts;
         if self.report.instances == 0 {
-            return self.find(CheckError::Untested { rule, attempts }, None, Severity::Warning);
+            let why = self.unmade.take();
+            // Another right side may be made where this one never is, but it serves nothing.
+            let severity = if why.is_some() { Severity::Error } else { Severity::Warning };
+            let unmade = (self.report.quiet > 0).then_some((self.report.quiet, why));
+            return self.find(CheckError::Untested { rule, attempts, unmade }, None, severity);
+        }
+        let instances = self.report.instances;
+        if self.report.undefined == instances && self.report.findings.is_empty() {
+            self.find(CheckError::Undefined { rule: rule.clone(), instances }, None, Severity::Warning);
         }
         if self.plan.rule.expand {
             return;

@@ -20,7 +20,7 @@ pub enum Flavour {
     Literal,
     /// Positive but for one element.
     OneNegative,
-    /// Powers of two from 2^-6 to 2^6 times small numbers.
+    /// Powers of two times small numbers: of floats from 2^-6 to 2^6, of integers up to their length.
     Wide,
     /// Where arithmetic has corners: infinities, extremes, subnormals, zeros of either sign.
     Special,
@@ -83,6 +83,7 @@ pub fn lattice(dtype: DType, literals: &[f64]) -> Vec<f64> {
             let (low, high) = (low.max(-(1 << 53)), high.min(1 << 53));
             let mut all: Vec<i128> =
                 vec![0, 1, -1, 2, -2, 3, 7, 127, 128, -128, 255, 256, low, low + 1, high, high - 1];
+            all.extend([15, 16, 31, 32, 33, 52].map(|bits| 1 << bits));
             all.extend(literals.iter().filter(|v| v.is_finite()).map(|&v| v as i128));
             all.retain(|v| (low..=high).contains(v));
             all.into_iter().map(|v| v as f64).collect()
@@ -132,6 +133,7 @@ pub fn drawn(
     let odd = if count == 0 { 0 } else { below(u32::try_from(count).ok()?) as usize };
     let literal = literals.get(below(u32::try_from(literals.len().max(1)).ok()?) as usize).copied();
     let corners = lattice(dtype, literals);
+    let bits = dtype.integer_range().map_or(1, |(low, high)| (high - low).ilog2());
     tensor(dtype, sizes, |at| match flavour {
         Flavour::Ones => 1.0,
         Flavour::Zeros => 0.0,
@@ -142,7 +144,8 @@ pub fn drawn(
         Flavour::Literal => literal.unwrap_or(equal),
         Flavour::OneNegative if at == odd => -nonzero(small(&mut below).abs()),
         Flavour::OneNegative => nonzero(small(&mut below).abs()),
-        Flavour::Wide if integer => f64::from(below(201)) - 100.0,
+        // Of all lengths, so that sums and products leave the storage.
+        Flavour::Wide if integer => small(&mut below) * f64::from(below(bits)).exp2(),
         Flavour::Wide => small(&mut below) * f64::from(below(13) as i32 - 6).exp2(),
         // Half of them, so that a window or a row has both kinds.
         Flavour::Special | Flavour::SpecialNan if below(2) == 0 => small(&mut below),

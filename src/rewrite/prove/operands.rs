@@ -136,7 +136,9 @@ impl Search<'_> {
         {
             return Some(held.ty.clone());
         }
-        let other = [DType::F32, DType::I8, DType::U8, DType::I32, DType::I64];
+        const OTHER: [DType; 5] = [DType::F32, DType::I8, DType::U8, DType::I32, DType::I64];
+        let named = self.plan.literals.dtypes.iter().filter(|dtype| !OTHER.contains(dtype));
+        let other: Vec<DType> = OTHER.iter().chain(named).copied().collect();
         let storage = match self.choices.pick((at, "storage", position), 1 + other.len()) {
             0 => draft.storage,
             at => *other.get(at - 1)?,

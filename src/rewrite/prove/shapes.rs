@@ -32,12 +32,12 @@ pub fn sizes(
         }
         // Filters, of one group, of one channel each, and of several groups.
         6 => {
-            let k = 1 + choices.any(3);
-            vec![small(choices), channels, k, k]
+            let (k, l) = kernel(choices);
+            vec![small(choices), channels, k, l]
         }
         7 => {
-            let (k, times) = (1 + choices.any(3), 1 + choices.any(2));
-            vec![channels * times, 1, k, k]
+            let (k, l) = kernel(choices);
+            vec![channels * (1 + choices.any(2)), 1, k, l]
         }
         8 => {
             let groups: Vec<usize> = (1..=channels).filter(|g| channels % g == 0).collect();
@@ -67,6 +67,12 @@ pub fn sizes(
     }
 }
 
+/// The sizes of a window, square or not.
+fn kernel(choices: &mut Choices) -> (usize, usize) {
+    let k = 1 + choices.any(3);
+    (k, if choices.any(3) > 0 { 1 + choices.any(3) } else { k })
+}
+
 /// A shape of its own.
 fn fresh(choices: &mut Choices, site: Site, literals: &Literals) -> Vec<usize> {
     let rank = choices.pick((site.0, "rank", site.2), 6);
@@ -78,11 +84,16 @@ fn fresh(choices: &mut Choices, site: Site, literals: &Literals) -> Vec<usize> {
         .collect();
     // Maps of one size say more than those of two, most of the time.
     let square = choices.any(3) > 0;
+    // Sizes of 1 fit best, and hide most.
+    let wide = choices.any(4) == 1;
     let mut sizes: Vec<usize> = Vec::with_capacity(rank);
     for axis in 0..rank {
-        let size = match choices.pick((site.0, "size", site.2 * 8 + axis), 8) {
-            7 => named.get(choices.any(named.len().max(1))).copied().unwrap_or(2),
-            size => size + 1,
+        let size = match wide {
+            true => 2 + choices.any(3),
+            false => match choices.pick((site.0, "size", site.2 * 8 + axis), 8) {
+                7 => named.get(choices.any(named.len().max(1))).copied().unwrap_or(2),
+                size => size + 1,
+            },
         };
         let size = match sizes.last() {
             Some(&before) if axis == 3 && square => before,

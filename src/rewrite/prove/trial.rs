@@ -11,7 +11,7 @@ use super::sheet::{Sheet, Tried};
 use crate::interp::Plan as Run;
 use crate::ir::{Graph, ValueId};
 use crate::ops::{Arithmetic, Registry};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Grid, Tensor, TensorType};
 
 /// What is wrong with a rule on one instance.
 #[derive(Clone, Debug)]
@@ -49,8 +49,9 @@ pub struct Trial {
 pub enum Outcome {
     /// The left side does not match: the instance is of no use.
     Unfit,
-    /// The right side has no value: the rule does not apply.
-    Quiet,
+    /// The right side has no value, or of a custom pattern cannot be made, in words: the rule does
+    /// not apply.
+    Quiet(Option<String>),
     Applies(Box<Trial>),
 }
 
@@ -67,9 +68,9 @@ pub fn trial(
     let built = sheet.apply(rule, root);
     let (sides, worse) = match built {
         Tried::NoMatch => return Outcome::Unfit,
-        Tried::Quiet => return Outcome::Quiet,
+        Tried::Quiet => return Outcome::Quiet(None),
         // Of a custom pattern the next right side is tried, and the user is told.
-        Tried::Broken(_) if rule.custom => return Outcome::Quiet,
+        Tried::Broken(broken @ Broken::Op(_)) if rule.custom => return Outcome::Quiet(Some(words(&broken))),
         Tried::Broken(broken) => (Err(Fault::Broken(words(&broken))), Worse::default()),
         Tried::Built(right) => {
             let worse = worse(rule, &sheet, &graph, (&left, &right), &inner, registry);
@@ -141,7 +142,13 @@ fn words(broken: &Broken) -> String {
     match broken {
         Broken::Op(error) => error.to_string(),
         Broken::Type { from, to } => {
-            let ty = |ty: &TensorType| format!("{}{}", ty.storage(), ty.shape);
+            let ty = |ty: &TensorType| match &ty.grid {
+                Grid::Plain(storage) => format!("{storage}{}", ty.shape),
+                Grid::Affine(grid) => match grid.axis {
+                    Some(axis) => format!("q<{}, axis {axis}, …>{}", grid.storage, ty.shape),
+                    None => format!("q<{}, …>{}", grid.storage, ty.shape),
+                },
+            };
             format!("it would turn {} into {}", ty(from), ty(to))
         }
     }
