@@ -27,6 +27,7 @@ mod product;
 pub mod reference;
 mod rows;
 mod simd;
+pub mod special;
 #[cfg(test)]
 mod tests;
 

@@ -100,7 +100,7 @@ pub enum OnnxError {
 pub(super) const NEWEST_IR: i64 = super::proto::Version::IrVersion as i64;
 
 /// The opsets of domain `""` whose operators are read, each by its own version rules.
-pub(super) const OLDEST_OPSET: i64 = 11;
+pub(super) const OLDEST_OPSET: i64 = 7;
 pub(super) const NEWEST_OPSET: i64 = 28;
 
 impl Report for OnnxError {

@@ -14,19 +14,10 @@ pub fn way(domain: &str, op_type: &str) -> Option<&'static str> {
     }
     Some(match op_type {
         "If" | "Loop" | "Scan" => "export the model with its control flow traced or unrolled",
-        "Shape" | "Size" | "ConstantOfShape" | "Range" | "NonZero" => {
+        "NonZero" => {
             "fix the input sizes and fold constants before (onnxsim or onnxruntime's offline optimization)"
         }
-        "Mean" => "write it as a chain of Add and a Mul by 1 / count",
-        "Reciprocal" => "write it as Div of 1 by the operand",
-        "Swish" => "write it as x * Sigmoid(x)",
-        "HardSigmoid" => "write it as Clip(alpha * x + beta, 0, 1)",
-        "HardSwish" => "write it as x * Clip(x / 6 + 0.5, 0, 1)",
-        "LeakyRelu" | "PRelu" => "write it as Relu(x) - slope * Relu(-x)",
-        "GlobalMaxPool" => "write it as MaxPool with the size of the map as its kernel",
-        "DepthToSpace" | "SpaceToDepth" => "write it as Reshape, Transpose, Reshape",
         "Einsum" => "write it as Transpose and MatMul",
-        "Upsample" => "it is deprecated: write it as Resize",
         _ => return None,
     })
 }

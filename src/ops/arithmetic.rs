@@ -8,7 +8,7 @@ use super::{
     Version,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{DType, Shape, Tensor, TensorType, broadcast};
+use crate::tensor::{DType, Element, Shape, Tensor, TensorType, broadcast};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max]
@@ -70,20 +70,21 @@ impl Binary {
 }
 
 /// Combines the elements of both operands, broadcast.
-fn zip<T: Number>(inputs: &Inputs, f: impl Fn(T, T) -> T) -> Result<Vec<Tensor>, OpError> {
+pub fn zip<T: Element, U: Element>(inputs: &Inputs, f: impl Fn(T, T) -> U) -> Result<Vec<Tensor>, OpError> {
     let (a, b) = (inputs.array::<T>(0)?, inputs.array::<T>(1)?);
     let sizes = broadcast(&Shape::fixed(a.shape()), &Shape::fixed(b.shape()))
         .and_then(|shape| shape.sizes())
         .ok_or_else(|| inputs.call.broken("C2", "the shapes broadcast"))?;
-    let mut y = inputs.call.filled(&sizes, T::default())?;
+    let mut y = inputs.call.filled(&sizes, U::default())?;
     match (a.broadcast(IxDyn(&sizes)), b.broadcast(IxDyn(&sizes))) {
         (Some(a), Some(b)) => Zip::from(&mut y).and(a).and(b).for_each(|y, &a, &b| *y = f(a, b)),
         _ => return Err(inputs.call.broken("C2", "the shapes broadcast")),
     }
-    Ok(vec![T::wrap(y.into_shared())])
+    Ok(vec![U::wrap(y.into_shared())])
 }
 
-fn result_shape(call: &Call) -> Result<Shape, OpError> {
+/// The shape of two operands, broadcast.
+pub fn result_shape(call: &Call) -> Result<Shape, OpError> {
     let (a, b) = (&call.ty(0)?.shape, &call.ty(1)?.shape);
     broadcast(a, b).ok_or_else(|| call.broken("C2", format!("the shapes broadcast, found {a} and {b}")))
 }
@@ -158,10 +159,9 @@ impl Operator for Binary {
 
     fn lifts(&self) -> Vec<Lift> {
         const TWO: [Version; 1] = [Version::new(7, 2, &[])];
-        const MANY: [Version; 1] = [Version::new(8, Version::ANY, &[])];
+        const MANY: [Version; 2] = [Version::new(6, Version::ANY, &[]), Version::new(8, Version::ANY, &[])];
         match self {
-            // Before opset 7 the broadcast was an attribute; before 8, variadic operators did not
-            // broadcast.
+            // Before opset 7 the broadcast was an attribute.
             Binary::Add => vec![Lift::standard("Add", TWO, lift_two), Lift::standard("Sum", MANY, lift_many)],
             Binary::Min | Binary::Max => vec![Lift::standard(self.onnx(), MANY, lift_many)],
             Binary::Sub | Binary::Mul | Binary::Div => vec![Lift::standard(self.onnx(), TWO, lift_two)],
@@ -196,6 +196,13 @@ fn lift_two(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
 fn lift_many(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let op = name_of(&cx.node.op_type);
     let count = cx.node.inputs.len();
+    if cx.opset < 8 {
+        for position in 1..count {
+            if cx.ty(position)?.shape != cx.ty(0)?.shape {
+                return Err(cx.invalid("has operands of several shapes, which broadcast from opset 8 on"));
+            }
+        }
+    }
     let mut y = cx.operand(0)?;
     if count == 1 {
         return Ok(vec![cx.op("identity", Attrs::new(), &[y])?]);

@@ -70,7 +70,7 @@ impl Body {
         self.tensor(Tensor::vector(values))
     }
 
-    fn tensor(&mut self, tensor: Tensor) -> String {
+    pub fn tensor(&mut self, tensor: Tensor) -> String {
         self.op_with("Constant", &[], vec![("value", OnnxAttr::Tensor(tensor))])
     }
 

@@ -1,27 +1,24 @@
-//! Element-wise operators of one operand: `relu`, `clip`, and functions such as `sigmoid` and `sqrt`.
+//! Element-wise operators of one operand that bound it: `relu`, `clip`.
 
 use super::{
-    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize,
-    Schema, Version, for_float,
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
+    Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::kernels::Float;
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    let functions = FUNCTIONS.iter().map(|function| Box::new(function) as Box<dyn Operator>);
-    let bounds: [Box<dyn Operator>; 2] = [Box::new(Relu), Box::new(Clip)];
-    bounds.into_iter().chain(functions).collect()
+    vec![Box::new(Relu), Box::new(Clip)]
 }
 
 /// The result type of an operator that keeps shape and storage.
-fn same(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
+pub(super) fn same(call: &Call, allowed: &[DType]) -> Result<Vec<TensorType>, OpError> {
     call.same_plain("C1", allowed)?;
     Ok(vec![call.ty(0)?.clone()])
 }
 
 /// Applies `f` to every element; the result has the operand's sizes.
-fn map<T: Element>(inputs: &Inputs, f: impl Fn(T) -> T) -> Result<Vec<Tensor>, OpError> {
+pub(super) fn map<T: Element>(inputs: &Inputs, f: impl Fn(T) -> T) -> Result<Vec<Tensor>, OpError> {
     let elements = inputs.elements::<T>(0)?.iter().map(|&v| f(v)).collect();
     inputs.call.result(inputs.get(0)?.sizes(), elements)
 }
@@ -180,14 +177,14 @@ impl Operator for Clip {
             let x = cx.operand(0)?;
             let mut attrs = Attrs::new();
             for (position, name) in [(1, "min"), (2, "max")] {
-                if let Some(bound) = clip_bound(cx, position, name)? {
+                let bound = if cx.opset < 11 { cx.opt_float(name)? } else { clip_bound(cx, position, name)? };
+                if let Some(bound) = bound {
                     attrs.set(name, bound);
                 }
             }
             Ok(vec![cx.op("clip", attrs, &[x])?])
         }
-        // Before opset 11 the bounds were attributes.
-        vec![Lift::standard("Clip", [Version::new(11, 3, &[])], lift)]
+        vec![Lift::standard("Clip", [Version::new(6, 1, &["max", "min"]), Version::new(11, 3, &[])], lift)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -228,109 +225,6 @@ fn clip_bound(cx: &LiftCx, position: usize, name: &str) -> Result<Option<f32>, O
     Ok(Some(bound as f32))
 }
 
-/// A function of one number that the device does not have.
-pub struct Function {
-    name: &'static str,
-    onnx: &'static str,
-    /// The oldest opset with the version that is understood.
-    since: i64,
-    formula: &'static str,
-    f32: fn(f32) -> f32,
-    f64: fn(f64) -> f64,
-}
-
-/// Each from the pure-Rust `libm`, one rounding a step.
-const FUNCTIONS: &[Function] = &[
-    Function { name: "abs", onnx: "Abs", since: 6, formula: "`y = |x|`", f32: libm::fabsf, f64: libm::fabs },
-    Function { name: "cos", onnx: "Cos", since: 7, formula: "`y = cos(x)`", f32: libm::cosf, f64: libm::cos },
-    Function { name: "erf", onnx: "Erf", since: 9, formula: "`y = erf(x)`", f32: libm::erff, f64: libm::erf },
-    Function { name: "exp", onnx: "Exp", since: 6, formula: "`y = exp(x)`", f32: libm::expf, f64: libm::exp },
-    Function {
-        name: "floor",
-        onnx: "Floor",
-        since: 6,
-        formula: "`y = floor(x)`",
-        f32: libm::floorf,
-        f64: libm::floor,
-    },
-    Function { name: "log", onnx: "Log", since: 6, formula: "`y = ln(x)`", f32: libm::logf, f64: libm::log },
-    Function { name: "neg", onnx: "Neg", since: 6, formula: "`y = -x`", f32: |x| -x, f64: |x| -x },
-    Function {
-        name: "sigmoid",
-        onnx: "Sigmoid",
-        since: 6,
-        formula: "`y = 1 / (1 + exp(-x))`, every step rounded,",
-        f32: |x| 1.0 / (1.0 + libm::expf(-x)),
-        f64: |x| 1.0 / (1.0 + libm::exp(-x)),
-    },
-    Function { name: "sin", onnx: "Sin", since: 7, formula: "`y = sin(x)`", f32: libm::sinf, f64: libm::sin },
-    Function {
-        name: "sqrt",
-        onnx: "Sqrt",
-        since: 6,
-        formula: "`y = sqrt(x)`",
-        f32: libm::sqrtf,
-        f64: libm::sqrt,
-    },
-    Function {
-        name: "tanh",
-        onnx: "Tanh",
-        since: 6,
-        formula: "`y = tanh(x)`",
-        f32: libm::tanhf,
-        f64: libm::tanh,
-    },
-];
-
-impl Operator for &'static Function {
-    fn schema(&self) -> Schema {
-        let doc = format!(
-            "{} for each element; NaN where that is no number.\n\n* C1: x is plain f32 or f64.",
-            self.formula
-        );
-        Schema { doc: doc.into(), ..Schema::new(self.name, "").operand("x").rounding() }
-    }
-
-    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        same(call, FLOATS)
-    }
-
-    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        match inputs.get(0)?.dtype() {
-            DType::F64 => map::<f64>(inputs, |v| (self.f64)(v).canonical()),
-            // `infer` lets nothing else through.
-            _ => map::<f32>(inputs, |v| (self.f32)(v).canonical()),
-        }
-    }
-
-    fn quantize(&self) -> Quantize {
-        Quantize::No("the device does not have this function")
-    }
-
-    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        Ok(Lowered::Nodes(vec![cx.node(self.onnx, cx.operand_names.to_vec())]))
-    }
-
-    fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let x = cx.operand(0)?;
-            let function = FUNCTIONS.iter().find(|function| function.onnx == cx.node.op_type);
-            let name = function.ok_or_else(|| cx.unsupported("this function"))?.name;
-            Ok(vec![cx.op(name, Attrs::new(), &[x])?])
-        }
-        vec![Lift::standard(self.onnx, [Version::new(self.since, 1, &[])], lift)]
-    }
-
-    fn macs(&self, _: &Call) -> u64 {
-        0
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.5, 100.0]);
-        vec![Example { attrs: Attrs::new(), operands: vec![x] }]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
@@ -338,10 +232,8 @@ mod tests {
 
     #[test]
     fn constraints() {
-        for op in ["relu", "sigmoid", "sqrt"] {
-            check_labels(op, &[("C1", Attrs::new(), &["u8[2]"])]);
-            assert_eq!(shape(op, Attrs::new(), &["f64[N, 3]"]), "f64[N, 3]");
-        }
+        check_labels("relu", &[("C1", Attrs::new(), &["u8[2]"])]);
+        assert_eq!(shape("relu", Attrs::new(), &["f64[N, 3]"]), "f64[N, 3]");
         let crossed = Attrs::new().with("min", 2.0).with("max", 1.0);
         check_labels(
             "clip",
@@ -405,19 +297,5 @@ mod tests {
             clip(&[x(), Operand::Constant(Tensor::scalar(0.1f64))]),
             Err(OpError::Unsupported { .. })
         ));
-    }
-
-    #[test]
-    fn sigmoid_has_its_limits() {
-        let y = eval("sigmoid", Attrs::new(), &[tensor(&[4], [0.0f32, -1000.0, 1000.0, 1.0])]).unwrap();
-        // 1 / (1 + 1/e), to the nearest f32.
-        assert_eq!(y, tensor(&[4], [0.5f32, 0.0, 1.0, 0.731_058_6]));
-    }
-
-    #[test]
-    fn sqrt_rounds_once() {
-        let y = eval("sqrt", Attrs::new(), &[tensor(&[3], [2.0f32, 9.0, -1.0])]).unwrap();
-        assert_eq!(y.elements::<f32>().unwrap()[..2], [std::f32::consts::SQRT_2, 3.0]);
-        assert_eq!(y.elements::<f32>().unwrap()[2].to_bits(), f32::NAN.to_bits());
     }
 }

@@ -4,11 +4,8 @@ use ndarray::{IxDyn, Zip};
 
 use super::body::{Body, RESCALABLE};
 use super::product::at;
-use super::{
-    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
-    Version,
-};
-use crate::ir::{AttrKind, Attrs, ValueId};
+use super::{Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OpError, Operator, Quantize, Schema};
+use crate::ir::{AttrKind, Attrs};
 use crate::tensor::{Array, DType, Element, Grid, Shape, Tensor, TensorType, broadcast, dispatch, round};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
@@ -234,16 +231,8 @@ impl Operator for Lookup {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let (table, i) = (cx.operand(0)?, cx.operand(1)?);
-            let rank = cx.ty(0)?.shape.rank();
-            cx.axis(cx.int("axis", 0)?, rank, rank)?;
-            if rank != 1 {
-                return Err(cx.unsupported(format!("data of {rank} axes (a table of one axis is supported)")));
-            }
-            Ok(vec![cx.op("lookup", Attrs::new(), &[table, i])?])
-        }
-        vec![Lift::standard("Gather", [Version::new(1, 2, &["axis"])], lift)]
+        // ONNX's Gather reads it, from a tensor of one axis: see `gather`.
+        Vec::new()
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -347,8 +336,6 @@ mod tests {
         let own = eval("lookup", Attrs::new(), &bytes).unwrap();
         assert_eq!(own, tensor(&[4], [5i64, 7, 5, 7]));
         assert_eq!(read_back("lookup", Attrs::new(), &bytes), own);
-        let wide = [Operand::Input(tensor(&[1, 2], [1i8, 2])), Operand::Input(tensor(&[1], [0i64]))];
-        assert!(matches!(lift_and_eval(&onnx("Gather", &[]), 13, &wide), Err(OpError::Unsupported { .. })));
     }
 
     proptest! {

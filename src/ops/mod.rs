@@ -16,10 +16,14 @@ mod schema;
 mod window;
 
 mod arithmetic;
+mod compare;
 mod conv;
 mod convert;
 mod dense;
 mod elementwise;
+mod function;
+mod gather;
+mod index_map;
 mod integer;
 pub mod layer;
 mod lift;
@@ -41,6 +45,7 @@ mod tests;
 pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
+pub use function::is_monotone;
 pub use lift::{Lift, Version};
 pub use onnx_form::{
     BRAINCHIP, BRAINCHIP_OPSET, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr,
@@ -58,6 +63,10 @@ use crate::tensor::DType;
 fn built_in() -> Vec<Box<dyn Operator>> {
     let families = [
         elementwise::operators,
+        function::operators,
+        compare::operators,
+        gather::operators,
+        index_map::operators,
         layer::operators,
         arithmetic::operators,
         conv::operators,

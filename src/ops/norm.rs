@@ -89,13 +89,16 @@ impl Operator for BatchNorm {
             if cx.int("training_mode", 0)? != 0 || further {
                 return Err(cx.unsupported("batch normalization in training mode"));
             }
+            if cx.int("spatial", 1)? == 0 {
+                return Err(cx.unsupported("batch normalization with statistics for every position"));
+            }
             let attrs = Attrs::new().with("epsilon", cx.float("epsilon", 1e-5)?);
             Ok(vec![cx.op("batch_norm", attrs, &operands)?])
         }
-        // Opset 9 dropped `spatial`.
         vec![Lift::standard(
             "BatchNormalization",
             [
+                Version::new(7, 5, &["epsilon", "momentum", "spatial"]),
                 Version::new(9, 5, &["epsilon", "momentum"]),
                 Version::new(14, 5, &["epsilon", "momentum", "training_mode"]),
             ],

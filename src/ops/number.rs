@@ -45,6 +45,10 @@ reals! {
 
 /// The types that element-wise arithmetic is defined for.
 pub trait Number: Element {
+    /// No value is less, and none greater: infinities for floats.
+    const LEAST: Self;
+    const GREATEST: Self;
+
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -59,6 +63,9 @@ pub trait Number: Element {
 macro_rules! float_numbers {
     ($($T:ty)*) => {$(
         impl Number for $T {
+            const LEAST: Self = <$T>::NEG_INFINITY;
+            const GREATEST: Self = <$T>::INFINITY;
+
             fn add(self, other: Self) -> Self {
                 (self + other).canonical()
             }
@@ -103,6 +110,9 @@ float_numbers!(f32 f64);
 macro_rules! integer_numbers {
     ($($T:ty)*) => {$(
         impl Number for $T {
+            const LEAST: Self = <$T>::MIN;
+            const GREATEST: Self = <$T>::MAX;
+
             fn add(self, other: Self) -> Self {
                 self.wrapping_add(other)
             }
@@ -130,4 +140,4 @@ macro_rules! integer_numbers {
     )*};
 }
 
-integer_numbers!(i32 i64);
+integer_numbers!(i8 u8 i32 i64);

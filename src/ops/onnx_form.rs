@@ -310,6 +310,16 @@ impl LiftCx<'_> {
         }
     }
 
+    /// The integers of a list that is the attribute `name` before opset `since`, and from it on the
+    /// operand at `position`; `None` if it is absent.
+    pub fn ints_either(&self, name: &str, position: usize, since: i64) -> Result<Option<Vec<i64>>, OpError> {
+        if self.opset < since {
+            Ok(self.opt_ints(name)?.map(<[i64]>::to_vec))
+        } else {
+            self.constant_ints(position, name)
+        }
+    }
+
     fn not_constant(&self, what: String) -> OpError {
         OpError::Unsupported {
             op: self.node.op_type.clone(),
@@ -385,12 +395,16 @@ impl LiftCx<'_> {
         Ok(self.opt_int(name)?.unwrap_or(default))
     }
 
-    pub fn float(&self, name: &str, default: f32) -> Result<f32, OpError> {
+    pub fn opt_float(&self, name: &str) -> Result<Option<f32>, OpError> {
         match self.node.attrs.get(name) {
-            None => Ok(default),
-            Some(OnnxAttr::Float(v)) => Ok(*v),
+            None => Ok(None),
+            Some(OnnxAttr::Float(v)) => Ok(Some(*v)),
             Some(_) => Err(self.attr_kind(name, "float")),
         }
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> Result<f32, OpError> {
+        Ok(self.opt_float(name)?.unwrap_or(default))
     }
 
     pub fn opt_text(&self, name: &str) -> Result<Option<&str>, OpError> {

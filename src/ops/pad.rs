@@ -137,7 +137,7 @@ impl Operator for Pad {
                 None | Some("constant") => {}
                 Some(mode) => return Err(cx.unsupported(format!("a pad in mode `{mode}`"))),
             }
-            let Some(stated) = cx.constant_ints(1, "pads")? else {
+            let Some(stated) = cx.ints_either("pads", 1, 11)? else {
                 return Err(cx.invalid("needs pads"));
             };
             let axes = match cx.constant_ints(3, "axes")?.filter(|_| cx.opset >= 18) {
@@ -161,13 +161,21 @@ impl Operator for Pad {
                 pads[axis as usize + rank] = after;
             }
             let mut attrs = Attrs::new().with("pads", pads);
-            if let Some(value) = constant_value(cx)? {
+            let value = if cx.opset < 11 { cx.opt_float("value")? } else { constant_value(cx)? };
+            if let Some(value) = value {
                 attrs.set("value", value);
             }
             Ok(vec![cx.op("pad", attrs, &[x])?])
         }
-        // Before opset 11 pads and value were attributes.
-        vec![Lift::standard("Pad", [Version::new(11, 3, &["mode"]), Version::new(18, 4, &["mode"])], lift)]
+        vec![Lift::standard(
+            "Pad",
+            [
+                Version::new(2, 1, &["mode", "pads", "value"]),
+                Version::new(11, 3, &["mode"]),
+                Version::new(18, 4, &["mode"]),
+            ],
+            lift,
+        )]
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -1,17 +1,27 @@
-//! Reductions over axes: `reduce_mean`, `reduce_sum`.
+//! Reductions over axes: `reduce_mean`, `reduce_sum`, `reduce_prod`, `reduce_max`, `reduce_min`.
 
-use super::number::Real;
+use super::number::{Number, Real};
 use super::product::narrowed;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
     Quantize, Schema, Version, for_float,
 };
-use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::ir::{AttrKind, Attrs};
 use crate::kernels::Float;
 use crate::tensor::{DType, Dim, Element, Shape, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(ReduceMean), Box::new(ReduceSum)]
+    Reduce::ALL.into_iter().map(|op| Box::new(op) as Box<dyn Operator>).collect()
+}
+
+/// One operator each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reduce {
+    Mean,
+    Sum,
+    Prod,
+    Max,
+    Min,
 }
 
 /// The reduced axes, and the type of the result.
@@ -28,10 +38,11 @@ fn reduced(call: &Call, allowed: &[DType]) -> Result<(Vec<usize>, TensorType), O
     Ok((axes, ty))
 }
 
-/// Combines the elements of x over `axes` in row-major order, from the default.
-fn combined<T: Element, S: Copy + std::default::Default>(
+/// Combines the elements of x over `axes` in row-major order, from `initial`.
+fn combined<T: Element, S: Copy>(
     inputs: &Inputs,
     axes: &[usize],
+    initial: S,
     mut combine: impl FnMut(S, T) -> S,
 ) -> Result<Vec<S>, OpError> {
     let x = inputs.array::<T>(0)?;
@@ -48,7 +59,7 @@ fn combined<T: Element, S: Copy + std::default::Default>(
     let mut sums: Vec<S> = Vec::new();
     let room = sums.try_reserve_exact(count);
     room.map_err(|_| inputs.call.unsupported(format!("a result of {count} elements")))?;
-    sums.resize(count, S::default());
+    sums.resize(count, initial);
     for (at, &v) in x.indexed_iter() {
         let index: usize = (0..x.ndim()).map(|axis| at[axis] * steps[axis]).sum();
         sums[index] = combine(sums[index], v);
@@ -66,81 +77,196 @@ fn lower_axes(cx: &mut LowerCx, op_type: &str) -> Result<Lowered, OpError> {
     Ok(Lowered::Nodes(vec![node.attr("noop_with_empty_axes", OnnxAttr::Int(1))]))
 }
 
-/// Reads a reduction whose axes became an operand with opset `since`.
-fn lift_axes(cx: &mut LiftCx, op: &str, since: i64) -> Result<Vec<ValueId>, OpError> {
-    let x = cx.operand(0)?;
+/// The attributes of a reduction whose axes became an operand with opset `since`.
+pub fn lifted_axes(cx: &LiftCx, since: i64) -> Result<Attrs, OpError> {
     let rank = cx.ty(0)?.shape.rank();
-    let axes = if cx.opset < since {
-        cx.opt_ints("axes")?.map(<[i64]>::to_vec)
-    } else {
-        cx.constant_ints(1, "axes")?
-    };
-    let axes = match axes {
+    let axes = match cx.ints_either("axes", 1, since)? {
         Some(axes) if !axes.is_empty() => cx.axes(&axes, rank)?,
         _ if cx.int("noop_with_empty_axes", 0)? != 0 => Vec::new(),
         // Ranks are small: they count the entries of a list in memory.
         _ => (0..rank as i64).collect(),
     };
-    let attrs = Attrs::new().with("axes", axes).with("keepdims", cx.int("keepdims", 1)? != 0);
-    Ok(vec![cx.op(op, attrs, &[x])?])
+    Ok(Attrs::new().with("axes", axes).with("keepdims", cx.int("keepdims", 1)? != 0))
 }
 
-pub struct ReduceMean;
+/// The versions of a reduction whose axes became an operand with opset `since`.
+pub const fn versions(since: i64) -> [Version; 2] {
+    [Version::new(1, 1, &["axes", "keepdims"]), Version::new(since, 2, &["keepdims", "noop_with_empty_axes"])]
+}
 
-impl ReduceMean {
-    /// Sums in row-major order of x from `+0`, then divides.
-    fn eval_as<T: Real>(inputs: &Inputs, axes: &[usize], sizes: &[usize]) -> Result<Vec<Tensor>, OpError> {
-        let sums = combined::<T, T>(inputs, axes, |sum, v| sum + v)?;
-        let x = inputs.get(0)?.sizes();
-        let divisor = axes.iter().map(|&axis| x[axis]).product();
-        let y = sums.into_iter().map(|sum| T::mean(sum, divisor).canonical()).collect();
+/// The sums and products of integers: 2^64 elements would be needed for a sum to pass 128 bits, and
+/// a product that does stays too large, or becomes zero.
+fn exact<T: Element + Into<i128> + TryFrom<i128>>(
+    inputs: &Inputs,
+    axes: &[usize],
+    sizes: &[usize],
+    initial: i128,
+    combine: fn(i128, i128) -> i128,
+) -> Result<Vec<Tensor>, OpError> {
+    let wide = combined::<T, i128>(inputs, axes, initial, |sum, v| combine(sum, v.into()))?;
+    narrowed::<i128, T>(&inputs.call, "C3", sizes, wide)
+}
+
+impl Reduce {
+    const ALL: [Self; 5] = [Reduce::Mean, Reduce::Sum, Reduce::Prod, Reduce::Max, Reduce::Min];
+
+    fn name(self) -> &'static str {
+        match self {
+            Reduce::Mean => "reduce_mean",
+            Reduce::Sum => "reduce_sum",
+            Reduce::Prod => "reduce_prod",
+            Reduce::Max => "reduce_max",
+            Reduce::Min => "reduce_min",
+        }
+    }
+
+    fn onnx(self) -> &'static str {
+        match self {
+            Reduce::Mean => "ReduceMean",
+            Reduce::Sum => "ReduceSum",
+            Reduce::Prod => "ReduceProd",
+            Reduce::Max => "ReduceMax",
+            Reduce::Min => "ReduceMin",
+        }
+    }
+
+    fn allowed(self) -> &'static [DType] {
+        match self {
+            Reduce::Mean => FLOATS,
+            Reduce::Sum | Reduce::Prod => &[DType::F32, DType::F64, DType::I32, DType::I64],
+            Reduce::Max | Reduce::Min => {
+                &[DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64]
+            }
+        }
+    }
+
+    /// Of floats, in row-major order of x.
+    fn real<T: Real + Number>(
+        self,
+        inputs: &Inputs,
+        axes: &[usize],
+        sizes: &[usize],
+    ) -> Result<Vec<Tensor>, OpError> {
+        let y = match self {
+            Reduce::Mean => {
+                let x = inputs.get(0)?.sizes();
+                let divisor = axes.iter().map(|&axis| x[axis]).product();
+                let sums = combined::<T, T>(inputs, axes, T::default(), |sum, v| sum + v)?;
+                sums.into_iter().map(|sum| T::mean(sum, divisor)).collect()
+            }
+            Reduce::Sum => combined::<T, T>(inputs, axes, T::default(), |sum, v| sum + v)?,
+            Reduce::Prod => combined::<T, T>(inputs, axes, T::from(1.0), |product, v| product * v)?,
+            Reduce::Max | Reduce::Min => return self.extreme::<T>(inputs, axes, sizes),
+        };
+        inputs.call.result(sizes, y.into_iter().map(Float::canonical).collect())
+    }
+
+    fn extreme<T: Number>(
+        self,
+        inputs: &Inputs,
+        axes: &[usize],
+        sizes: &[usize],
+    ) -> Result<Vec<Tensor>, OpError> {
+        let y = match self {
+            Reduce::Min => combined::<T, T>(inputs, axes, T::GREATEST, Number::min)?,
+            _ => combined::<T, T>(inputs, axes, T::LEAST, Number::max)?,
+        };
         inputs.call.result(sizes, y)
     }
 }
 
-impl Operator for ReduceMean {
+impl Operator for Reduce {
     fn schema(&self) -> Schema {
-        Schema::new(
-            "reduce_mean",
-            "`y[k…] = (sum over the indices of axes of x[k…]) / (their number)`: the mean over the axes \
-             `axes`, which y keeps with size 1 if `keepdims` and lacks otherwise. The sum goes in row-major \
-             order of x from 0, then it is divided.\n\n\
-             * C1: x is plain f32 or f64.\n\
-             * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
-        )
-        .operand("x")
-        .required_attr("axes", AttrKind::Ints)
-        .attr("keepdims", true)
-        .rounding()
+        let schema = match self {
+            Reduce::Mean => Schema::new(
+                self.name(),
+                "`y[k…] = (sum over the indices of axes of x[k…]) / (their number)`: the mean over the axes \
+                 `axes`, which y keeps with size 1 if `keepdims` and lacks otherwise. The sum goes in row-major \
+                 order of x from 0, then it is divided.\n\n\
+                 * C1: x is plain f32 or f64.\n\
+                 * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
+            ),
+            Reduce::Sum => Schema::new(
+                self.name(),
+                "`y[k…] = sum over the indices of axes of x[k…]`: the sum over the axes `axes`, which y keeps with \
+                 size 1 if `keepdims` and lacks otherwise. Of floats the sum goes in row-major order of x from 0; of \
+                 integers it is exact.\n\n\
+                 * C1: x is plain f32, f64, i32 or i64.\n\
+                 * C2: 0 <= axis < rank of x for each of `axes`, which ascend.\n\
+                 * C3 (when it runs): the elements of an integer y fit the storage of x; a cast of x to i64 makes room.",
+            ),
+            Reduce::Prod => Schema::new(
+                self.name(),
+                "`y[k…] = product over the indices of axes of x[k…]`: the product over the axes `axes`, which y keeps \
+                 with size 1 if `keepdims` and lacks otherwise. Of floats it goes in row-major order of x from 1; of \
+                 integers it is exact.\n\n\
+                 * C1: x is plain f32, f64, i32 or i64.\n\
+                 * C2: 0 <= axis < rank of x for each of `axes`, which ascend.\n\
+                 * C3 (when it runs): the elements of an integer y fit the storage of x; a cast of x to i64 makes room.",
+            ),
+            Reduce::Max => Schema::new(
+                self.name(),
+                "`y[k…] = max over the indices of axes of x[k…]`: the largest element over the axes `axes`, which y \
+                 keeps with size 1 if `keepdims` and lacks otherwise; NaN if there is one. Of no elements it is \
+                 -infinity, or the smallest value of the storage.\n\n\
+                 * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+                 * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
+            ),
+            Reduce::Min => Schema::new(
+                self.name(),
+                "`y[k…] = min over the indices of axes of x[k…]`: the smallest element over the axes `axes`, which y \
+                 keeps with size 1 if `keepdims` and lacks otherwise; NaN if there is one. Of no elements it is \
+                 infinity, or the largest value of the storage.\n\n\
+                 * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+                 * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
+            ),
+        };
+        let schema = schema.operand("x").required_attr("axes", AttrKind::Ints).attr("keepdims", true);
+        if matches!(self, Reduce::Max | Reduce::Min) { schema } else { schema.rounding() }
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        Ok(vec![reduced(call, FLOATS)?.1])
+        Ok(vec![reduced(call, self.allowed())?.1])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        let (axes, ty) = reduced(&inputs.call, FLOATS)?;
+        let (axes, ty) = reduced(&inputs.call, self.allowed())?;
         let sizes = ty.shape.sizes().unwrap_or_default();
-        for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs, &axes, &sizes))
+        let sum = (0, i128::saturating_add as fn(i128, i128) -> i128);
+        let product = (1, i128::saturating_mul as fn(i128, i128) -> i128);
+        let (initial, combine) = if *self == Reduce::Prod { product } else { sum };
+        match (ty.storage(), self) {
+            (DType::I8, _) => self.extreme::<i8>(inputs, &axes, &sizes),
+            (DType::U8, _) => self.extreme::<u8>(inputs, &axes, &sizes),
+            (DType::I32, Reduce::Max | Reduce::Min) => self.extreme::<i32>(inputs, &axes, &sizes),
+            (DType::I64, Reduce::Max | Reduce::Min) => self.extreme::<i64>(inputs, &axes, &sizes),
+            (DType::I32, _) => exact::<i32>(inputs, &axes, &sizes, initial, combine),
+            (DType::I64, _) => exact::<i64>(inputs, &axes, &sizes, initial, combine),
+            (other, _) => for_float!(inputs.call, other, T => self.real::<T>(inputs, &axes, &sizes)),
+        }
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::No("a mean runs on the device only over both spatial axes, as part of a convolution layer")
+        Quantize::No(match self {
+            Reduce::Mean => {
+                "a mean runs on the device only over both spatial axes, as part of a convolution layer"
+            }
+            Reduce::Sum => "a sum over axes runs on the device only inside a layer",
+            Reduce::Prod => "the device has no product of values",
+            Reduce::Max | Reduce::Min => "an extreme over axes runs on the device only as a max-pool",
+        })
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        lower_axes(cx, "ReduceMean")
+        lower_axes(cx, self.onnx())
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        vec![Lift::standard(
-            "ReduceMean",
-            [
-                Version::new(1, 1, &["axes", "keepdims"]),
-                Version::new(18, 2, &["keepdims", "noop_with_empty_axes"]),
-            ],
-            |cx| lift_axes(cx, "reduce_mean", 18),
-        )]
+        let (op, since) = (*self, if *self == Reduce::Sum { 13 } else { 18 });
+        vec![Lift::standard(op.onnx(), versions(since), move |cx| {
+            let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, since)?);
+            Ok(vec![cx.op(op.name(), attrs, &[x])?])
+        })]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -149,100 +275,14 @@ impl Operator for ReduceMean {
 
     fn examples(&self) -> Vec<Example> {
         let x = Tensor::new(&[2, 3, 2, 3], (0..36u8).map(|i| f32::from(i * 5 % 11) - 4.0).collect());
-        vec![
-            Example { attrs: Attrs::new().with("axes", vec![2, 3]), operands: vec![x.clone()] },
-            Example {
-                attrs: Attrs::new().with("axes", vec![0, 2]).with("keepdims", false),
-                operands: vec![x],
-            },
-        ]
-    }
-}
-
-pub struct ReduceSum;
-
-/// What can be summed.
-const SUMMED: &[DType] = &[DType::F32, DType::F64, DType::I32, DType::I64];
-
-impl ReduceSum {
-    /// The sums of integers: 2^64 elements would be needed to pass 128 bits.
-    fn eval_exact<T: Element + Into<i128> + TryFrom<i128>>(
-        inputs: &Inputs,
-        axes: &[usize],
-        sizes: &[usize],
-    ) -> Result<Vec<Tensor>, OpError> {
-        let sums = combined::<T, i128>(inputs, axes, |sum, v| sum + v.into())?;
-        narrowed::<i128, T>(&inputs.call, "C3", sizes, sums)
-    }
-}
-
-impl Operator for ReduceSum {
-    fn schema(&self) -> Schema {
-        Schema::new(
-            "reduce_sum",
-            "`y[k…] = sum over the indices of axes of x[k…]`: the sum over the axes `axes`, which y keeps with \
-             size 1 if `keepdims` and lacks otherwise. Of floats the sum goes in row-major order of x from 0; of \
-             integers it is exact.\n\n\
-             * C1: x is plain f32, f64, i32 or i64.\n\
-             * C2: 0 <= axis < rank of x for each of `axes`, which ascend.\n\
-             * C3 (when it runs): the elements of an integer y fit the storage of x; a cast of x to i64 makes room.",
-        )
-        .operand("x")
-        .required_attr("axes", AttrKind::Ints)
-        .attr("keepdims", true)
-        .rounding()
-    }
-
-    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        Ok(vec![reduced(call, SUMMED)?.1])
-    }
-
-    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        let (axes, ty) = reduced(&inputs.call, SUMMED)?;
-        let sizes = ty.shape.sizes().unwrap_or_default();
-        match ty.storage() {
-            DType::I32 => Self::eval_exact::<i32>(inputs, &axes, &sizes),
-            DType::I64 => Self::eval_exact::<i64>(inputs, &axes, &sizes),
-            other => for_float!(inputs.call, other, T => {
-                let sums = combined::<T, T>(inputs, &axes, |sum, v| sum + v)?;
-                inputs.call.result(&sizes, sums.into_iter().map(Float::canonical).collect())
-            }),
+        let spatial = Example { attrs: Attrs::new().with("axes", vec![2, 3]), operands: vec![x.clone()] };
+        if *self == Reduce::Mean {
+            let lacking = Attrs::new().with("axes", vec![0, 2]).with("keepdims", false);
+            return vec![spatial, Example { attrs: lacking, operands: vec![x] }];
         }
-    }
-
-    fn quantize(&self) -> Quantize {
-        Quantize::No("a sum over axes runs on the device only inside a layer")
-    }
-
-    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
-        lower_axes(cx, "ReduceSum")
-    }
-
-    fn lifts(&self) -> Vec<Lift> {
-        vec![Lift::standard(
-            "ReduceSum",
-            [
-                Version::new(1, 1, &["axes", "keepdims"]),
-                Version::new(13, 2, &["keepdims", "noop_with_empty_axes"]),
-            ],
-            |cx| lift_axes(cx, "reduce_sum", 13),
-        )]
-    }
-
-    fn macs(&self, _: &Call) -> u64 {
-        0
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        let x = Tensor::new(&[2, 3, 2], vec![1i32, 2, -3, 4, 500_000_000, 6, -7, 8, 9, 10, 11, 12]);
-        let floats = Tensor::new(&[2, 2], vec![1.5f32, -2.0, 0.25, 8.0]);
-        vec![
-            Example { attrs: Attrs::new().with("axes", vec![2]), operands: vec![x] },
-            Example {
-                attrs: Attrs::new().with("axes", vec![0, 1]).with("keepdims", false),
-                operands: vec![floats],
-            },
-        ]
+        let integers = Tensor::new(&[2, 3, 2], vec![1i32, 2, -3, 4, 50_000, 6, -7, 8, 9, 10, 11, 12]);
+        let lacking = Attrs::new().with("axes", vec![2]).with("keepdims", false);
+        vec![spatial, Example { attrs: lacking, operands: vec![integers] }]
     }
 }
 
@@ -272,6 +312,10 @@ mod tests {
                 ("C2", axes(vec![1, 0]), &["f32[2, 2]"]),
             ],
         );
+        for op in ["reduce_max", "reduce_min"] {
+            check_labels(op, &[("C1", axes(vec![0]), &["i16[2]"]), ("C2", axes(vec![1]), &["i32[2]"])]);
+        }
+        check_labels("reduce_prod", &[("C1", axes(vec![0]), &["i8[2]"]), ("C2", axes(vec![1]), &["i32[2]"])]);
         assert_eq!(shape("reduce_sum", axes(vec![2, 3]), &["i64[N, 3, 4, 4]"]), "i64[N, 3, 1, 1]");
         assert_eq!(shape("reduce_mean", axes(vec![1, 2]), &["f32[N, C, H]"]), "f32[N, 1, 1]");
         let lacking = axes(vec![1, 2]).with("keepdims", false);
@@ -330,5 +374,29 @@ mod tests {
         let floats = eval("reduce_sum", rows(), &[tensor(&[1, 3], [0.1f32, 0.2, 0.3])]);
         assert_eq!(floats, Ok(tensor(&[1, 1], [0.1f32 + 0.2 + 0.3])));
         assert_eq!(eval("reduce_sum", rows(), &[tensor::<i32>(&[2, 0], [])]), Ok(tensor(&[2, 1], [0i32, 0])));
+    }
+
+    #[test]
+    fn extremes_and_products() {
+        let rows = || Attrs::new().with("axes", vec![1]).with("keepdims", false);
+        let x = tensor(&[2, 3], [1.5f32, -2.0, 4.0, 0.5, f32::NAN, 2.0]);
+        let nan_behind = |first: f32, y: Result<Tensor, OpError>| {
+            let y = y.unwrap();
+            let y = y.elements::<f32>().unwrap();
+            assert!(y[0] == first && y[1].is_nan(), "{y:?}");
+        };
+        nan_behind(4.0, eval("reduce_max", rows(), std::slice::from_ref(&x)));
+        nan_behind(-2.0, eval("reduce_min", rows(), std::slice::from_ref(&x)));
+        nan_behind(-12.0, eval("reduce_prod", rows(), std::slice::from_ref(&x)));
+        let bytes = tensor(&[1, 3], [3u8, 200, 7]);
+        assert_eq!(eval("reduce_max", rows(), std::slice::from_ref(&bytes)), Ok(tensor(&[1], [200u8])));
+        assert_eq!(eval("reduce_min", rows(), &[bytes]), Ok(tensor(&[1], [3u8])));
+        let none = || tensor::<f32>(&[2, 0], []);
+        assert_eq!(eval("reduce_max", rows(), &[none()]), Ok(tensor(&[2], [f32::NEG_INFINITY; 2])));
+        assert_eq!(eval("reduce_min", rows(), &[none()]), Ok(tensor(&[2], [f32::INFINITY; 2])));
+        assert_eq!(eval("reduce_prod", rows(), &[none()]), Ok(tensor(&[2], [1.0f32; 2])));
+        let large = tensor(&[2, 3], [i64::MAX, i64::MAX, 0, 2, -3, 4]);
+        assert_eq!(eval("reduce_prod", rows(), &[large]), Ok(tensor(&[2], [0i64, -24])));
+        assert_eq!(broken(eval("reduce_prod", rows(), &[tensor(&[1, 2], [i32::MAX, 2])])), "C3");
     }
 }

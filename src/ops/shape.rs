@@ -335,7 +335,7 @@ impl Operator for Squeeze {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
             let shape = cx.ty(0)?.shape.clone();
-            let axes = match lifted_axes(cx)? {
+            let axes = match cx.ints_either("axes", 1, 13)? {
                 Some(axes) => cx.axes(&axes, shape.rank())?,
                 None => {
                     let mut axes = Vec::new();
@@ -404,7 +404,7 @@ impl Operator for Unsqueeze {
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            let Some(axes) = lifted_axes(cx)? else {
+            let Some(axes) = cx.ints_either("axes", 1, 13)? else {
                 return Err(cx.invalid("needs axes"));
             };
             let axes = cx.axes(&axes, cx.ty(0)?.shape.rank() + axes.len())?;
@@ -429,11 +429,6 @@ pub(super) fn move_axis(ty: &mut TensorType, moved: impl Fn(usize) -> Option<usi
     if let Grid::Affine(affine) = &mut ty.grid {
         affine.axis = affine.axis.and_then(moved);
     }
-}
-
-/// The axes of Squeeze and Unsqueeze: an attribute until opset 12, an operand since 13.
-fn lifted_axes(cx: &LiftCx) -> Result<Option<Vec<i64>>, OpError> {
-    if cx.opset < 13 { Ok(cx.opt_ints("axes")?.map(<[i64]>::to_vec)) } else { cx.constant_ints(1, "axes") }
 }
 
 fn lower_with_axes(cx: &mut LowerCx, op_type: &str) -> Result<Lowered, OpError> {

@@ -119,11 +119,7 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let rank = cx.ty(0)?.shape.rank();
     let axis = cx.axis(cx.int("axis", 0)?, rank, rank)?;
     let outputs = cx.node.outputs.len();
-    let given = if cx.opset < 13 {
-        cx.opt_ints("split")?.map(<[i64]>::to_vec)
-    } else {
-        cx.constant_ints(1, "split")?
-    };
+    let given = cx.ints_either("split", 1, 13)?;
     let stated = cx.opt_int("num_outputs")?;
     let sizes = match (given, stated) {
         (Some(_), Some(_)) => return Err(cx.invalid("has both `split` and `num_outputs`")),

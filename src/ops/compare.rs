@@ -1,0 +1,381 @@
+//! Comparisons and logic, element by element: `equal`, `less`, …, `and`, `or`, `xor`, `not`, `select`.
+
+use ndarray::{IxDyn, Zip};
+
+use super::arithmetic::{result_shape, zip};
+use super::elementwise::{map, same};
+use super::{
+    Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OpError, Operator, Quantize, Schema, Version,
+};
+use crate::ir::Attrs;
+use crate::tensor::{Array, DType, Element, Grid, Shape, Tensor, TensorType, broadcast, dispatch};
+
+pub fn operators() -> Vec<Box<dyn Operator>> {
+    let comparisons = Compare::ALL.into_iter().map(|op| Box::new(op) as Box<dyn Operator>);
+    let logic = Logic::ALL.into_iter().map(|op| Box::new(op) as Box<dyn Operator>);
+    let others: [Box<dyn Operator>; 2] = [Box::new(Not), Box::new(Select)];
+    comparisons.chain(logic).chain(others).collect()
+}
+
+const NO_LAYER: Quantize = Quantize::No("the device does not compare values, nor choose between them");
+
+/// One operator each.
+#[derive(Clone, Copy)]
+pub enum Compare {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+/// What all comparisons have in common.
+macro_rules! comparison {
+    ($formula:literal, $storages:literal) => {
+        concat!(
+            $formula,
+            " for each element, as a bool; a comparison with NaN is false.\n\nShapes broadcast as in ONNX: axes are \
+             aligned at the end, and a size of 1 stretches.\n\n* C1: a and b are plain and stored alike",
+            $storages,
+            ".\n* C2: on every axis, sizes (or names of unknown sizes) are equal or one of them is 1."
+        )
+    };
+}
+
+impl Compare {
+    const ALL: [Self; 5] =
+        [Compare::Equal, Compare::Greater, Compare::GreaterOrEqual, Compare::Less, Compare::LessOrEqual];
+
+    /// Name, ONNX name, documentation, and the oldest opset with a version that broadcasts.
+    fn row(self) -> (&'static str, &'static str, &'static str, i64) {
+        match self {
+            Compare::Equal => ("equal", "Equal", comparison!("`y = (a == b)`", ""), 7),
+            Compare::Greater => ("greater", "Greater", comparison!("`y = (a > b)`", ", and not as bool"), 7),
+            Compare::GreaterOrEqual => {
+                ("greater_or_equal", "GreaterOrEqual", comparison!("`y = (a >= b)`", ", and not as bool"), 12)
+            }
+            Compare::Less => ("less", "Less", comparison!("`y = (a < b)`", ", and not as bool"), 7),
+            Compare::LessOrEqual => {
+                ("less_or_equal", "LessOrEqual", comparison!("`y = (a <= b)`", ", and not as bool"), 12)
+            }
+        }
+    }
+
+    fn holds<T: Element>(self) -> fn(T, T) -> bool {
+        match self {
+            Compare::Equal => |a, b| a == b,
+            Compare::Greater => |a, b| a > b,
+            Compare::GreaterOrEqual => |a, b| a >= b,
+            Compare::Less => |a, b| a < b,
+            Compare::LessOrEqual => |a, b| a <= b,
+        }
+    }
+}
+
+/// An operator of two operands, read from ONNX as it is.
+fn lift_two(name: &'static str, onnx: &'static str, since: i64) -> Vec<Lift> {
+    vec![Lift::standard(onnx, [Version::new(since, 2, &[])], move |cx| {
+        let (a, b) = (cx.operand(0)?, cx.operand(1)?);
+        Ok(vec![cx.op(name, Attrs::new(), &[a, b])?])
+    })]
+}
+
+fn lower_plain(cx: &LowerCx, onnx: &str) -> Result<Lowered, OpError> {
+    Ok(Lowered::Nodes(vec![cx.node(onnx, cx.operand_names.to_vec())]))
+}
+
+impl Operator for Compare {
+    fn schema(&self) -> Schema {
+        let (name, _, doc, _) = self.row();
+        Schema::new(name, doc).operand("a").operand("b")
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let numbers: Vec<DType> = DType::ALL.into_iter().filter(|&dtype| dtype != DType::Bool).collect();
+        let allowed = if matches!(self, Compare::Equal) { DType::ALL.to_vec() } else { numbers };
+        call.same_plain("C1", &allowed)?;
+        Ok(vec![TensorType::new(DType::Bool, result_shape(call)?)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        fn go<T: Element>(_: &Array<T>, inputs: &Inputs, op: Compare) -> Result<Vec<Tensor>, OpError> {
+            zip::<T, bool>(inputs, op.holds())
+        }
+        dispatch!(inputs.get(0)?, array => go(array, inputs, *self))
+    }
+
+    fn quantize(&self) -> Quantize {
+        NO_LAYER
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_plain(cx, self.row().1)
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        let (name, onnx, _, since) = self.row();
+        lift_two(name, onnx, since)
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let a = Tensor::new(&[2, 3], vec![1.5f32, -2.0, 3.0, 0.0, 7.0, -6.5]);
+        let b = Tensor::new(&[3], vec![1.5f32, -0.5, 3.0]);
+        vec![Example { attrs: Attrs::new(), operands: vec![a, b] }]
+    }
+}
+
+/// One operator each.
+#[derive(Clone, Copy)]
+pub enum Logic {
+    And,
+    Or,
+    Xor,
+}
+
+/// What all three have in common.
+macro_rules! logic {
+    ($formula:literal) => {
+        concat!(
+            $formula,
+            " for each element.\n\nShapes broadcast as in ONNX: axes are aligned at the end, and a size of 1 \
+             stretches.\n\n\
+             * C1: a and b are plain bool.\n\
+             * C2: on every axis, sizes (or names of unknown sizes) are equal or one of them is 1."
+        )
+    };
+}
+
+impl Logic {
+    const ALL: [Self; 3] = [Logic::And, Logic::Or, Logic::Xor];
+
+    fn row(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Logic::And => ("and", "And", logic!("`y = a and b`")),
+            Logic::Or => ("or", "Or", logic!("`y = a or b`")),
+            Logic::Xor => ("xor", "Xor", logic!("`y = (a != b)`")),
+        }
+    }
+}
+
+impl Operator for Logic {
+    fn schema(&self) -> Schema {
+        let (name, _, doc) = self.row();
+        Schema::new(name, doc).operand("a").operand("b")
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        call.same_plain("C1", &[DType::Bool])?;
+        Ok(vec![TensorType::new(DType::Bool, result_shape(call)?)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        zip::<bool, bool>(
+            inputs,
+            match self {
+                Logic::And => |a, b| a && b,
+                Logic::Or => |a, b| a || b,
+                Logic::Xor => |a, b| a != b,
+            },
+        )
+    }
+
+    fn quantize(&self) -> Quantize {
+        NO_LAYER
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_plain(cx, self.row().1)
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        let (name, onnx, _) = self.row();
+        // Before opset 7 the broadcast was an attribute.
+        lift_two(name, onnx, 7)
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let (a, b) =
+            (Tensor::new(&[2, 2], vec![true, true, false, false]), Tensor::new(&[2], vec![true, false]));
+        vec![Example { attrs: Attrs::new(), operands: vec![a, b] }]
+    }
+}
+
+pub struct Not;
+
+impl Operator for Not {
+    fn schema(&self) -> Schema {
+        Schema::new("not", "`y = not x` for each element.\n\n* C1: x is plain bool.").operand("x")
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        same(call, &[DType::Bool])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        map::<bool>(inputs, |v| !v)
+    }
+
+    fn quantize(&self) -> Quantize {
+        NO_LAYER
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_plain(cx, "Not")
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        vec![Lift::standard("Not", [Version::new(1, 1, &[])], |cx| {
+            let x = cx.operand(0)?;
+            Ok(vec![cx.op("not", Attrs::new(), &[x])?])
+        })]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![Tensor::new(&[2], vec![true, false])] }]
+    }
+}
+
+pub struct Select;
+
+impl Select {
+    fn shape(call: &Call) -> Result<Shape, OpError> {
+        let [c, a, b] = [&call.ty(0)?.shape, &call.ty(1)?.shape, &call.ty(2)?.shape];
+        let shape = broadcast(a, b).and_then(|shape| broadcast(c, &shape));
+        shape.ok_or_else(|| call.broken("C3", format!("the shapes broadcast, found {c}, {a} and {b}")))
+    }
+}
+
+impl Operator for Select {
+    fn schema(&self) -> Schema {
+        Schema::new(
+            "select",
+            "`y = c ? a : b` for each element.\n\nShapes broadcast as in ONNX: axes are aligned at the end, and a \
+             size of 1 stretches.\n\n\
+             * C1: c is plain bool.\n\
+             * C2: a and b are on one grid, which belongs to no axis.\n\
+             * C3: on every axis, sizes (or names of unknown sizes) are equal or 1.",
+        )
+        .operand("c")
+        .operand("a")
+        .operand("b")
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        let (c, a, b) = (call.ty(0)?, call.ty(1)?, call.ty(2)?);
+        call.require("C1", c.grid == Grid::Plain(DType::Bool), || {
+            format!("c is plain bool, found {}", c.storage())
+        })?;
+        let whole = a.grid.affine().is_none_or(|affine| affine.axis.is_none());
+        call.require("C2", a.grid == b.grid && whole, || {
+            format!("a and b are on one grid, found {} and {}", a.storage(), b.storage())
+        })?;
+        Ok(vec![a.with_shape(Self::shape(call)?)])
+    }
+
+    fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        fn go<T: Element>(a: &Array<T>, inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
+            let (c, b) = (inputs.array::<bool>(0)?, inputs.array::<T>(2)?);
+            let sizes = Select::shape(&inputs.call)?.sizes().unwrap_or_default();
+            let mut y = inputs.call.filled(&sizes, T::default())?;
+            let to = IxDyn(&sizes);
+            match (c.broadcast(to.clone()), a.broadcast(to.clone()), b.broadcast(to)) {
+                (Some(c), Some(a), Some(b)) => Zip::from(&mut y)
+                    .and(c)
+                    .and(a)
+                    .and(b)
+                    .for_each(|y, &c, &a, &b| *y = if c { a } else { b }),
+                _ => return Err(inputs.call.broken("C3", "the shapes broadcast")),
+            }
+            Ok(vec![T::wrap(y.into_shared())])
+        }
+        dispatch!(inputs.get(1)?, array => go(array, inputs))
+    }
+
+    fn quantize(&self) -> Quantize {
+        NO_LAYER
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        lower_plain(cx, "Where")
+    }
+
+    fn lifts(&self) -> Vec<Lift> {
+        vec![Lift::standard("Where", [Version::new(9, 3, &[])], |cx| {
+            let (c, a, b) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+            Ok(vec![cx.op("select", Attrs::new(), &[c, a, b])?])
+        })]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let c = Tensor::new(&[2, 1], vec![true, false]);
+        let (a, b) = (Tensor::new(&[3], vec![1.0f32, 2.0, 3.0]), Tensor::scalar(-1.0f32));
+        vec![Example { attrs: Attrs::new(), operands: vec![c, a, Some(b)] }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn none() -> Attrs {
+        Attrs::new()
+    }
+
+    #[test]
+    fn constraints() {
+        for op in ["greater", "greater_or_equal", "less", "less_or_equal"] {
+            check_labels(op, &[("C1", none(), &["bool[2]", "bool[2]"]), ("C2", none(), &["i8[2]", "i8[3]"])]);
+        }
+        let unlike: &[&str] = &["f32[2]", "f64[2]"];
+        check_labels("equal", &[("C1", none(), unlike), ("C2", none(), &["bool[2]", "bool[3]"])]);
+        for op in ["and", "or", "xor"] {
+            check_labels(op, &[("C1", none(), &["i8[2]", "i8[2]"]), ("C2", none(), &["bool[2]", "bool[3]"])]);
+        }
+        check_labels("not", &[("C1", none(), &["u8[2]"])]);
+        check_labels(
+            "select",
+            &[
+                ("C1", none(), &["u8[2]", "f32[2]", "f32[2]"]),
+                ("C2", none(), &["bool[2]", "f32[2]", "f64[2]"]),
+                ("C3", none(), &["bool[2]", "f32[3]", "f32[3]"]),
+            ],
+        );
+        assert_eq!(shape("select", none(), &["bool[N, 1]", "i8[]", "i8[4]"]), "i8[N, 4]");
+        assert_eq!(shape("less", none(), &["f32[N, 1]", "f32[4]"]), "bool[N, 4]");
+    }
+
+    #[test]
+    fn by_hand() {
+        let (a, b) = (tensor(&[3], [1.0f32, f32::NAN, 3.0]), tensor(&[3], [1.0f32, 2.0, 2.0]));
+        let pair = |op: &str| eval(op, none(), &[a.clone(), b.clone()]);
+        assert_eq!(pair("equal"), Ok(tensor(&[3], [true, false, false])));
+        assert_eq!(pair("greater"), Ok(tensor(&[3], [false, false, true])));
+        assert_eq!(pair("greater_or_equal"), Ok(tensor(&[3], [true, false, true])));
+        assert_eq!(pair("less"), Ok(tensor(&[3], [false; 3])));
+        assert_eq!(pair("less_or_equal"), Ok(tensor(&[3], [true, false, false])));
+        let (a, b) = (tensor(&[2, 1], [true, false]), tensor(&[2], [true, false]));
+        let pair = |op: &str| eval(op, none(), &[a.clone(), b.clone()]);
+        assert_eq!(pair("and"), Ok(tensor(&[2, 2], [true, false, false, false])));
+        assert_eq!(pair("or"), Ok(tensor(&[2, 2], [true, true, true, false])));
+        assert_eq!(pair("xor"), Ok(tensor(&[2, 2], [false, true, true, false])));
+        let y = eval("select", none(), &[a, tensor(&[2], [1i64, 2]), Tensor::scalar(7i64)]);
+        assert_eq!(y, Ok(tensor(&[2, 2], [1i64, 2, 7, 7])));
+    }
+}
