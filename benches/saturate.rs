@@ -1,5 +1,5 @@
 //! Saturation and extraction of long networks: rules that fold, with the fusion rules to guide the
-//! choice. `cargo bench --bench saturate -- --table` prints docs/scaling.md's table instead.
+//! choice. `cargo bench --bench saturate -- --table` prints the table of docs/scaling.md instead.
 
 #[path = "../tests/common/networks.rs"]
 mod networks;

@@ -222,18 +222,21 @@ fn apply(
     cx: &mut Context,
 ) -> Result<(), Diagnostics> {
     let until = cx.akida.until.clone();
-    let options = Options { until: until.as_deref(), ..options };
-    let before = cx.trace.is_some().then(|| graph.clone());
+    let record = cx.trace.is_some();
+    let options = Options { until: until.as_deref(), record, ..options };
+    let before = record.then(|| graph.clone());
     let (new, log) = rewrite::apply(std::mem::take(graph), cx.registry, rulesets, &options)?;
     *graph = new;
     cx.rules.extend(before.map(|before| RulesTrace {
         before,
         after: graph.clone(),
         sets: rulesets.to_vec(),
+        toward: options.toward.to_vec(),
         driver: options.driver,
         once: options.once,
         demand_ranges: options.demand_ranges,
         applied: log.applied.clone(),
+        record: log.record,
     }));
     for warning in log.warnings.0 {
         // A fusion that is done again says the same.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::Graph;
 use crate::quant::{Seen, StayNote};
-use crate::rewrite::{Applied, Driver, Ruleset};
+use crate::rewrite::{Applied, Driver, Record, Ruleset};
 
 /// The graphs of a run, and what its passes did.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub struct RulesTrace {
     pub before: Graph,
     pub after: Graph,
     pub sets: Vec<Ruleset>,
+    /// Sets that only guided the choice.
+    pub toward: Vec<Ruleset>,
     /// Instead of the sets' own drivers.
     pub driver: Option<Driver>,
     /// See the fields of [`Options`](crate::rewrite::Options).
@@ -41,6 +43,7 @@ pub struct RulesTrace {
     pub demand_ranges: bool,
     /// The applications that the result rests on.
     pub applied: Vec<Applied>,
+    pub record: Record,
 }
 
 /// Where ranges come from.

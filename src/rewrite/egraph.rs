@@ -275,6 +275,10 @@ struct Region<'a> {
     /// How far above a class that changed some rule may match because of it.
     reach: usize,
     applications: Vec<Application>,
+    /// How many applications there were after each round.
+    rounds: Vec<usize>,
+    /// Operators that the application under way asked for.
+    asked: usize,
     /// Creation numbers of nodes that were rewritten to something that is not worse.
     superseded: BTreeSet<usize>,
     no_attrs: Attrs,
@@ -310,6 +314,8 @@ impl<'a> Region<'a> {
             fresh: Vec::new(),
             reach,
             applications: Vec::new(),
+            rounds: Vec::new(),
+            asked: 0,
             superseded: BTreeSet::new(),
             no_attrs: Attrs::new(),
         };
@@ -588,6 +594,10 @@ impl View for Region<'_> {
         false
     }
 
+    fn circular(&self) -> bool {
+        false
+    }
+
     fn registry(&self) -> &Registry {
         self.egraph.analysis.registry
     }
@@ -604,7 +614,8 @@ impl Make for Region<'_> {
     ) -> Vec<Id> {
         let children = operands.into_iter().map(|operand| operand.unwrap_or(self.absent)).collect();
         // The application under way is the next to be recorded.
-        let origin = Origin::Rule(self.applications.len(), hint);
+        let origin = Origin::Rule(self.applications.len(), self.asked, hint);
+        self.asked += 1;
         self.insert(op, attrs, types, children, origin)
     }
 
@@ -616,7 +627,7 @@ impl Make for Region<'_> {
     fn node_name(&self, node: usize) -> Arc<str> {
         match self.origins.get(&node) {
             Some(Origin::Graph(id)) => self.graph.node(*id).name.clone(),
-            Some(Origin::Rule(_, Hint { name: Some(name), .. })) => name.clone(),
+            Some(Origin::Rule(.., Hint { name: Some(name), .. })) => name.clone(),
             _ => Arc::default(),
         }
     }
@@ -624,7 +635,7 @@ impl Make for Region<'_> {
     fn loc(&self, node: usize) -> Loc {
         match self.origins.get(&node) {
             Some(Origin::Graph(id)) => self.graph.node(*id).loc.clone(),
-            Some(Origin::Rule(_, hint)) => hint.loc.clone(),
+            Some(Origin::Rule(.., hint)) => hint.loc.clone(),
             None => Loc::unknown(),
         }
     }
@@ -696,6 +707,7 @@ pub fn saturate(
                 break;
             }
         }
+        region.rounds.push(region.applications.len());
         region.rebuild();
         if too_many {
             limit = Some(Limit::Nodes(nodes));
@@ -717,10 +729,16 @@ impl Region<'_> {
     fn apply(&mut self, key: (usize, usize), rule: &Rule, found: &Match<Self>, log: &mut Log) -> bool {
         let Some(&root) = found.nodes.first() else { return false };
         let before = self.egraph.nodes().len();
+        self.asked = 0;
         let new = match build(self, rule, found) {
             Ok(new) => new,
-            Err(Unbuilt::Quiet) => return false,
-            Err(Unbuilt::Broken(broken)) => {
+            Err(unbuilt) => {
+                if self.egraph.nodes().len() > before {
+                    // What it made is there, and may be made again by others.
+                    let matched = found.nodes.clone();
+                    self.applications.push(Application { rule: key, matched, made: true, failed: true });
+                }
+                let Unbuilt::Broken(broken) = unbuilt else { return false };
                 report::broken(log, rule, &broken, self.loc(root), || self.name_of(root));
                 return false;
             }
@@ -732,7 +750,12 @@ impl Region<'_> {
             merged |= self.egraph.union(old, new);
         }
         if made || merged {
-            self.applications.push(Application { rule: key, matched: found.nodes.clone(), made });
+            self.applications.push(Application {
+                rule: key,
+                matched: found.nodes.clone(),
+                made,
+                failed: false,
+            });
         }
         made || merged
     }
@@ -789,6 +812,7 @@ impl Region<'_> {
             class_of,
             origins: self.origins,
             applications: self.applications,
+            rounds: self.rounds,
             superseded: self.superseded,
             matched: matched_forms,
         }

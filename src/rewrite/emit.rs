@@ -60,7 +60,7 @@ impl Plan<'_> {
             Some(form) => (form, within),
             None => (self.chosen.get(class)?.as_ref()?, None),
         };
-        while let Some(Origin::Rule(at, _)) = classes.origins.get(&form.number) {
+        while let Some(Origin::Rule(at, ..)) = classes.origins.get(&form.number) {
             let application = classes.applications.get(*at)?;
             if application.rule.0 < self.guides {
                 break;
@@ -183,7 +183,7 @@ impl Emitter<'_> {
         let Maker::Op { op, .. } = &form.maker else { return vec![name.clone(); count] };
         let called = match self.plan.classes.origins.get(&form.number) {
             Some(Origin::Graph(node)) => Some(&self.graph.node(*node).name),
-            Some(Origin::Rule(_, hint)) => hint.name.as_ref().filter(|name| !name.is_empty()),
+            Some(Origin::Rule(.., hint)) => hint.name.as_ref().filter(|name| !name.is_empty()),
             None => None,
         };
         operand_names(self.registry, op, called.unwrap_or(name), count)
@@ -250,7 +250,7 @@ impl Emitter<'_> {
                     _ => {
                         let results = result_values(self.registry, op, name, types);
                         let (loc, called) = match origin {
-                            Some(Origin::Rule(_, hint)) => (hint.loc.clone(), hint.name.clone()),
+                            Some(Origin::Rule(.., hint)) => (hint.loc.clone(), hint.name.clone()),
                             _ => (self.loc(class), None),
                         };
                         let node = self.graph.add_op(op, attrs.clone(), operands, results, loc);
@@ -323,7 +323,7 @@ impl Emitter<'_> {
         loop {
             while let Some(number) = stack.pop() {
                 if seen.insert(number)
-                    && let Some(Origin::Rule(at, _)) = classes.origins.get(&number)
+                    && let Some(Origin::Rule(at, ..)) = classes.origins.get(&number)
                     && used.insert(*at)
                 {
                     pending.push(*at);
@@ -353,7 +353,7 @@ impl Emitter<'_> {
                 .iter()
                 .map(|number| match origin(number) {
                     Some(Origin::Graph(node)) => self.graph.node(*node).name.clone(),
-                    Some(Origin::Rule(_, hint)) => hint.name.clone().unwrap_or_default(),
+                    Some(Origin::Rule(.., hint)) => hint.name.clone().unwrap_or_default(),
                     None => Arc::default(),
                 })
                 .collect(),
@@ -365,7 +365,7 @@ impl Emitter<'_> {
     fn form_loc(&self, number: usize) -> Loc {
         match self.plan.classes.origins.get(&number) {
             Some(Origin::Graph(node)) => self.graph.node(*node).loc.clone(),
-            Some(Origin::Rule(_, hint)) => hint.loc.clone(),
+            Some(Origin::Rule(.., hint)) => hint.loc.clone(),
             None => Loc::unknown(),
         }
     }

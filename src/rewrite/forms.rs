@@ -16,8 +16,9 @@ use crate::tensor::TensorType;
 #[derive(Clone, Debug)]
 pub enum Origin {
     Graph(NodeId),
-    /// Made by the application at this position of [`Classes::applications`].
-    Rule(usize, Hint),
+    /// Made by the application at this position of [`Classes::applications`], as the operator at this
+    /// position of those that it asked for.
+    Rule(usize, usize, Hint),
 }
 
 /// One application of a rule that made something new.
@@ -29,6 +30,8 @@ pub struct Application {
     pub matched: Vec<usize>,
     /// Whether it made forms, not only equated two values.
     pub made: bool,
+    /// Whether it made forms, and equated nothing: its right side could not be finished.
+    pub failed: bool,
 }
 
 /// One way to make the value of a class.
@@ -72,6 +75,8 @@ pub struct Classes {
     /// By number of the form.
     pub origins: BTreeMap<usize, Origin>,
     pub applications: Vec<Application>,
+    /// How many applications there were after each round.
+    pub rounds: Vec<usize>,
     /// Forms that were rewritten to something that is not worse.
     pub superseded: BTreeSet<usize>,
     /// Class and form of every matched number.

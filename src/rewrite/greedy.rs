@@ -13,6 +13,7 @@ use super::expr::Fact;
 use super::log::{Applied, Limit, Log, Refused};
 use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
 use super::names::{operand_names, result_values};
+use super::record::{Application, NodeRef, Run};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::{Loc, Span};
@@ -46,6 +47,7 @@ pub fn run(
         })
         .collect();
     let graph_len = graph.len();
+    let trail = options.record.then(|| Trail::new(graph));
     let mut greedy = Greedy {
         graph,
         registry,
@@ -57,11 +59,12 @@ pub fn run(
         applications: 0,
         work: BTreeMap::new(),
         limit: options.applications.min(LEAST_LIMIT + LIMIT_PER_NODE * graph_len),
+        trail,
         no_attrs: Attrs::new(),
     };
     while greedy.pass(sets, log) {}
     *until = greedy.until;
-    let Greedy { graph, keys, .. } = greedy;
+    let Greedy { graph, keys, trail, .. } = greedy;
     graph.remove_dead();
     let own: BTreeMap<NodeId, Key> = graph
         .order()
@@ -72,6 +75,7 @@ pub fn run(
         })
         .collect();
     graph.renumber(|node| own.get(&node).copied());
+    log.record.runs.extend(trail.map(|trail| trail.run(graph)));
 }
 
 /// A value of the graph, or one that the right side under construction makes.
@@ -106,6 +110,8 @@ struct Greedy<'a> {
     pending: Vec<Pending>,
     applications: usize,
     limit: usize,
+    /// If a record is kept.
+    trail: Option<Trail>,
     /// Applications of each rule, by its set and place.
     work: BTreeMap<(usize, u32), (Arc<str>, Span, usize)>,
     no_attrs: Attrs,
@@ -234,7 +240,12 @@ impl Greedy<'_> {
             match build(self, rule, &found) {
                 Ok(new) if self.allowed(root, &new) => {
                     let applied = self.account(set, rule, &found);
-                    if self.commit(root, &new) {
+                    let matched: Vec<u64> =
+                        found.nodes.iter().map(|&node| self.graph.node(node).serial).collect();
+                    if let Some(made) = self.commit(root, &new) {
+                        if let Some(trail) = &mut self.trail {
+                            trail.applied(set, rule, &matched, made);
+                        }
                         log.applied.push(applied);
                         return true;
                     }
@@ -285,8 +296,9 @@ impl Greedy<'_> {
             })
     }
 
-    /// Puts the built values in place of the results of `root`; whether anything changed.
-    fn commit(&mut self, root: NodeId, new: &[Val]) -> bool {
+    /// Puts the built values in place of the results of `root`; gives the creation numbers of the new
+    /// operators, with their position among those that were asked for, or `None` where nothing changed.
+    fn commit(&mut self, root: NodeId, new: &[Val]) -> Option<Vec<(u64, usize)>> {
         let node = self.graph.node(root);
         let names: Vec<Arc<str>> = node.results.iter().map(|value| value.name.clone()).collect();
         let base = names.first().cloned().unwrap_or_default();
@@ -320,7 +332,10 @@ impl Greedy<'_> {
             self.graph.set_node_name(node, name);
         }
         self.graph.prune(root);
-        changed
+        let asked = |at: usize| self.pending.iter().take(at).filter(|node| !node.op.is_empty()).count();
+        let operators = made.values.iter().filter(|(_, value)| self.graph.node(value.node).op().is_some());
+        let new = operators.map(|(&(at, _), value)| (self.graph.node(value.node).serial, asked(at)));
+        changed.then(|| new.collect())
     }
 
     /// The value in the graph, called `name` if it is new and its name is free; recursion is as deep
@@ -358,6 +373,36 @@ impl Greedy<'_> {
         let count = self.graph.node(node).results.len() as u32;
         made.values.extend((0..count).map(|result| ((at, result), ValueId { node, result })));
         ValueId { node, result }
+    }
+}
+
+/// What is kept for the record.
+struct Trail {
+    before: Graph,
+    applications: Vec<Application>,
+    /// By creation number.
+    refs: BTreeMap<u64, NodeRef>,
+}
+
+impl Trail {
+    fn new(graph: &Graph) -> Self {
+        let order = graph.order().into_iter().enumerate();
+        let refs = order.map(|(at, node)| (graph.node(node).serial, NodeRef::Given(at))).collect();
+        Self { before: graph.clone(), applications: Vec::new(), refs }
+    }
+
+    /// `made` are the new operators, with their position among those that the rule asked for.
+    fn applied(&mut self, set: &Ruleset, rule: &Rule, matched: &[u64], made: Vec<(u64, usize)>) {
+        // Every node was there, or was made by an application.
+        let refs = matched.iter().filter_map(|node| self.refs.get(node).copied()).collect();
+        let application = self.applications.len();
+        self.applications.push(Application::new(set, rule, refs, false));
+        self.refs.extend(made.into_iter().map(|(node, at)| (node, NodeRef::Made { application, at })));
+    }
+
+    fn run(self, after: &Graph) -> Run {
+        let rounds = self.applications.into_iter().map(|application| vec![application]).collect();
+        Run { before: self.before, after: after.clone(), rounds }
     }
 }
 
@@ -436,6 +481,10 @@ impl View for Greedy<'_> {
         let serial = self.graph.node(value.node).serial;
         let now = || self.graph.use_count(value) + usize::from(self.until == Some(value));
         self.uses.get(&(serial, value.result)).copied().unwrap_or_else(now) == 1
+    }
+
+    fn circular(&self) -> bool {
+        false
     }
 
     fn registry(&self) -> &Registry {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::record::Record;
 use super::rule::{Rule, Ruleset};
 use crate::diag::{Diagnostic, Diagnostics, Loc, Span};
 
@@ -72,6 +73,8 @@ pub struct Log {
     pub tried: usize,
     /// Steps of the choice among equal forms.
     pub steps: usize,
+    /// If the options ask for it.
+    pub record: Record,
     pub limit: Option<Limit>,
     /// Notes for the user: limits, rules that would have broken the graph, conditions to report.
     pub warnings: Diagnostics,

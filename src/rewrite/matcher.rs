@@ -29,6 +29,9 @@ pub trait View {
     fn attrs(&self, node: Self::Node) -> &Attrs;
     fn fact(&self, value: Self::Value) -> Fact;
     fn single_use(&self, value: Self::Value) -> bool;
+    /// Whether a left side may match a value that is made from itself (x = x + 0): that says nothing new,
+    /// and never ends.
+    fn circular(&self) -> bool;
     fn registry(&self) -> &Registry;
 }
 
@@ -279,9 +282,8 @@ impl<G: View + ?Sized> Matcher<'_, G> {
             _ => None,
         });
         let Some(value) = read else { return };
-        // A value that is made from itself (x = x + 0) says nothing new, and never ends.
-        let above = at.nodes.iter().take(1).flat_map(|&node| self.view.results(node));
-        if above.into_iter().any(|other| other == value) {
+        let mut above = at.nodes.iter().take(1).flat_map(|&node| self.view.results(node));
+        if !self.view.circular() && above.any(|other| other == value) {
             return;
         }
         let makers = self.view.makers(value, &step.op);

@@ -24,6 +24,8 @@ mod names;
 mod nearly;
 mod news;
 mod prove;
+mod record;
+mod replay;
 mod report;
 mod rule;
 mod sketch;
@@ -35,6 +37,8 @@ pub use load::{BUILT_IN, Loaded, built_in, load};
 pub use log::{Applied, Limit, Log, Refused};
 pub use nearly::{Fault, Near, Nearly, Verdict};
 pub use prove::{CheckError, Checks, Finding, RuleReport, check as check_rules};
+pub use record::{Application, NodeRef, Record, Run};
+pub use replay::{ReplayError, replay};
 pub use rule::{Contract, Driver, Rule, Ruleset};
 
 use crate::diag::{Diagnostics, WithPlaces};
@@ -64,6 +68,8 @@ pub struct Options<'a> {
     pub toward: &'a [Ruleset],
     /// Applications that are left out.
     pub refused: &'a [Refused],
+    /// Keep in the log what it takes to do the same again.
+    pub record: bool,
 }
 
 impl Default for Options<'_> {
@@ -78,6 +84,7 @@ impl Default for Options<'_> {
             once: false,
             toward: &[],
             refused: &[],
+            record: false,
         }
     }
 }
@@ -135,7 +142,12 @@ fn saturate(
         until.into_iter().chain(outputs).filter_map(|value| classes.class_of.get(&value).copied()).collect();
     let chosen = classes.choose(graph, registry, options.demand_ranges, &roots, log);
     let plan = emit::Plan { classes: &classes, chosen, sets: &sets, guides: group.len(), until };
+    let before = options.record.then(|| graph.clone());
     log.applied.extend(plan.emit(graph, registry)?);
+    log.record.runs.extend(before.map(|before| {
+        let rounds = record::rounds(&classes, &before, &sets);
+        Run { before, after: graph.clone(), rounds }
+    }));
     Ok(())
 }
 #[cfg(test)]

@@ -105,6 +105,10 @@ impl View for Sketch<'_> {
         self.graph.use_count(value) + usize::from(self.until == Some(value)) == 1
     }
 
+    fn circular(&self) -> bool {
+        false
+    }
+
     fn registry(&self) -> &Registry {
         self.registry
     }

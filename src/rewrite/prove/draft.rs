@@ -65,6 +65,10 @@ impl View for Seen<'_> {
         operands.filter(|operand| **operand == Some(value)).count() == 1
     }
 
+    fn circular(&self) -> bool {
+        false
+    }
+
     fn registry(&self) -> &Registry {
         self.registry
     }

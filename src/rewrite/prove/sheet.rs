@@ -126,6 +126,10 @@ impl View for Sheet<'_> {
         self.graph.use_count(value) == 1
     }
 
+    fn circular(&self) -> bool {
+        false
+    }
+
     fn registry(&self) -> &Registry {
         self.registry
     }
