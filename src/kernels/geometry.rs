@@ -24,6 +24,31 @@ pub struct Conv2d {
     pub group: usize,
 }
 
+/// A two-dimensional transposed convolution: what a [`Conv2d`] does to gradients.
+///
+/// The input is `[batch, channels, height, width]`, the weights are
+/// `[channels, filters / group, kernel[0], kernel[1]]`, the bias is `[filters]` and the output
+/// `[batch, filters, out_size[0], out_size[1]]`, all row-major. Depthwise is `group == channels` with
+/// as many filters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvTranspose2d {
+    pub batch: usize,
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub filters: usize,
+    /// Rows, columns. At least 1, as are strides and dilations.
+    pub kernel: [usize; 2],
+    pub strides: [usize; 2],
+    pub dilations: [usize; 2],
+    /// Cut off at the top, left, bottom, right.
+    pub pads: [usize; 4],
+    /// Added at the bottom, right.
+    pub output_padding: [usize; 2],
+    /// Divides `channels` and `filters`.
+    pub group: usize,
+}
+
 /// A two-dimensional pooling from `[batch, channels, height, width]` to
 /// `[batch, channels, out_size[0], out_size[1]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +106,41 @@ impl Conv2d {
     }
 }
 
+impl ConvTranspose2d {
+    /// Output rows and columns, `stride * (size - 1) + extent + output_padding - pads` with
+    /// `extent = (kernel - 1) * dilation + 1` (ONNX ConvTranspose). `None` where the pads leave nothing,
+    /// a size, kernel, stride, dilation or group is 0, the group does not divide, or a size overflows.
+    pub fn out_size(&self) -> Option<[usize; 2]> {
+        self.plan().ok().map(|plan| plan.axes.map(|axis| axis.out))
+    }
+
+    pub(super) fn plan(&self) -> Result<TransposePlan, Error> {
+        self.checked_plan().ok_or(Error::Geometry)
+    }
+
+    fn checked_plan(&self) -> Option<TransposePlan> {
+        let axes = [0, 1].map(|i| {
+            let size = [self.height, self.width][i];
+            let cut = [self.pads[i], self.pads[i + 2]];
+            let (stride, dilation) = (self.strides[i], self.dilations[i]);
+            TransposeAxis::new(size, self.kernel[i], stride, dilation, cut, self.output_padding[i])
+        });
+        let [Some(rows), Some(columns)] = axes else { return None };
+        let group_channels = exact_division(self.channels, self.group)?;
+        let group_filters = exact_division(self.filters, self.group)?;
+        let taps = self.kernel[0].checked_mul(self.kernel[1])?;
+        Some(TransposePlan {
+            axes: [rows, columns],
+            group_channels,
+            group_filters,
+            taps,
+            input: product(&[self.batch, self.channels, self.height, self.width])?,
+            weights: product(&[self.channels, group_filters, taps])?,
+            output: product(&[self.batch, self.filters, rows.out, columns.out])?,
+        })
+    }
+}
+
 impl Pool2d {
     /// Output rows and columns (ONNX pooling): as for a convolution, with `ceil` instead of
     /// `floor` in `ceil_mode`, where a window that would start past the input and the padding
@@ -126,6 +186,63 @@ pub(super) struct ConvPlan {
     pub weights: usize,
     pub bias: usize,
     pub output: usize,
+}
+
+/// A [`ConvTranspose2d`] whose sizes are known to be consistent, with the element counts that follow.
+pub(super) struct TransposePlan {
+    pub axes: [TransposeAxis; 2],
+    pub group_channels: usize,
+    pub group_filters: usize,
+    /// Kernel rows times columns.
+    pub taps: usize,
+    pub input: usize,
+    pub weights: usize,
+    pub output: usize,
+}
+
+/// One spatial axis of a [`ConvTranspose2d`]. Invariant: `size` and `out` are at least 1, and
+/// `4 * (stride * size + extent + output padding)` fits in `isize`, so that coordinates computed from
+/// indices in range never overflow.
+#[derive(Clone, Copy)]
+pub(super) struct TransposeAxis {
+    pub size: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    /// Cut off before the first output.
+    pub cut: usize,
+    pub out: usize,
+}
+
+impl TransposeAxis {
+    fn new(
+        size: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        cut: [usize; 2],
+        added: usize,
+    ) -> Option<Self> {
+        if stride == 0 || dilation == 0 {
+            return None;
+        }
+        let extent = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+        let reach = stride.checked_mul(size)?.checked_add(extent)?.checked_add(added)?;
+        isize::try_from(reach.checked_mul(4)?).ok()?;
+        let whole = size.checked_sub(1)? * stride + extent + added;
+        let out = whole.checked_sub(cut[0])?.checked_sub(cut[1])?;
+        (out > 0).then_some(Self { size, kernel, stride, dilation, cut: cut[0], out })
+    }
+
+    /// Whether tap `t` takes part in output `o`, and the input coordinate that it reads there; `None`
+    /// outside of the input.
+    pub fn coordinate(&self, o: usize, t: usize) -> Option<Option<usize>> {
+        let (at, back) = (o + self.cut, t * self.dilation);
+        if at % self.stride != back % self.stride {
+            return None;
+        }
+        Some(at.checked_sub(back).map(|ahead| ahead / self.stride).filter(|&at| at < self.size))
+    }
 }
 
 /// A [`Pool2d`] whose sizes are known to be consistent.

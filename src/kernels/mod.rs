@@ -30,13 +30,15 @@ mod simd;
 pub mod special;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
 pub use conv::{conv2d, conv2d_integer};
 pub use dense::{dense, dense_integer, matmul};
-pub use geometry::{Conv2d, Pool2d};
+pub use geometry::{Conv2d, ConvTranspose2d, Pool2d};
 pub use number::{Accumulator, Byte, Float, Ordered};
 pub use pool::{avg_pool, global_average, max_pool};
 pub use reference::global_sum;
+pub use transpose::{conv_transpose2d, conv_transpose2d_integer};
 
 /// Why a kernel could not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,10 @@
 //! Every kernel in its plainest form: the definition that the fast forms are held to.
 
-use super::geometry::{Axis, product};
-use super::{Accumulator, Byte, Conv2d, Error, Float, Ordered, Pool2d, buffer, check_length, check_optional};
+use super::geometry::{Axis, TransposePlan, product};
+use super::{
+    Accumulator, Byte, Conv2d, ConvTranspose2d, Error, Float, Ordered, Pool2d, buffer, check_length,
+    check_optional,
+};
 
 /// Float convolution `[batch, filters, oh, ow]`, in the one summation order.
 pub fn conv2d<T: Float>(
@@ -102,6 +105,76 @@ fn for_each_output<T>(
         let filter = index / columns / rows % conv.filters;
         let image = index / columns / rows / conv.filters;
         compute(filter, Window { conv, axes, image, filter, at }, out);
+    }
+}
+
+/// Float transposed convolution `[batch, filters, oh, ow]`, in the one summation order.
+pub fn conv_transpose2d<T: Float>(
+    conv: &ConvTranspose2d,
+    input: &[T],
+    weights: &[T],
+    bias: Option<&[T]>,
+) -> Result<Vec<T>, Error> {
+    let plan = conv.plan()?;
+    check_length("input", plan.input, input.len())?;
+    check_length("weights", plan.weights, weights.len())?;
+    check_optional("bias", conv.filters, bias)?;
+    let mut output = buffer(plan.output)?;
+    for_each_transposed(conv, &plan, &mut output, |filter, taps, out: &mut T| {
+        let acc = taps.fold(T::default(), |acc, (k, position)| {
+            T::fma(position.map_or(T::default(), |at| input[at]), weights[k], acc)
+        });
+        *out = bias.map_or(acc, |bias| acc + bias[filter]).canonical();
+    });
+    Ok(output)
+}
+
+/// Integer transposed convolution `[batch, filters, oh, ow]`.
+pub fn conv_transpose2d_integer<A: Byte, S: Accumulator>(
+    conv: &ConvTranspose2d,
+    input: &[A],
+    weights: &[i8],
+    bias: Option<&[S]>,
+) -> Result<Vec<S>, Error> {
+    let plan = conv.plan()?;
+    check_length("input", plan.input, input.len())?;
+    check_length("weights", plan.weights, weights.len())?;
+    check_optional("bias", conv.filters, bias)?;
+    let mut output = buffer(plan.output)?;
+    for_each_transposed(conv, &plan, &mut output, |filter, taps, out: &mut S| {
+        let start = bias.map_or(S::default(), |bias| bias[filter]);
+        *out = taps.fold(start, |acc, (k, position)| {
+            let value: i16 = position.map_or(0, |at| input[at].into());
+            acc.plus(S::wrap(i64::from(value) * i64::from(weights[k])))
+        });
+    });
+    Ok(output)
+}
+
+/// Calls `compute` for every output in order, with its filter and the taps that take part in it, in
+/// the order of the sum: index into the weights, and into the input (`None` outside of it).
+fn for_each_transposed<T>(
+    conv: &ConvTranspose2d,
+    plan: &TransposePlan,
+    output: &mut [T],
+    mut compute: impl FnMut(usize, &mut dyn Iterator<Item = (usize, Option<usize>)>, &mut T),
+) {
+    let [rows, columns] = plan.axes;
+    for (index, out) in output.iter_mut().enumerate() {
+        let (oy, ox) = (index / columns.out % rows.out, index % columns.out);
+        let filter = index / columns.out / rows.out % conv.filters;
+        let image = index / columns.out / rows.out / conv.filters;
+        let first = filter / plan.group_filters * plan.group_channels;
+        let taps = (first..first + plan.group_channels)
+            .flat_map(|channel| (0..plan.taps).map(move |tap| (channel, tap)));
+        let mut taps = taps.filter_map(|(channel, tap)| {
+            let y = rows.coordinate(oy, tap / columns.kernel)?;
+            let x = columns.coordinate(ox, tap % columns.kernel)?;
+            let plane = image * conv.channels + channel;
+            let position = y.zip(x).map(|(y, x)| (plane * rows.size + y) * columns.size + x);
+            Some(((channel * plan.group_filters + filter % plan.group_filters) * plan.taps + tap, position))
+        });
+        compute(filter, &mut taps, out);
     }
 }
 

@@ -18,6 +18,7 @@ mod window;
 mod arithmetic;
 mod compare;
 mod conv;
+mod conv_transpose;
 mod convert;
 mod dense;
 mod elementwise;
@@ -70,6 +71,7 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         layer::operators,
         arithmetic::operators,
         conv::operators,
+        conv_transpose::operators,
         convert::operators,
         dense::operators,
         integer::operators,

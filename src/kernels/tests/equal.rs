@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::simd::Isa;
 use super::super::*;
-use crate::kernels::{conv, dense};
+use crate::kernels::{conv, dense, transpose};
 
 /// Floats by their bits, so that signs of zero and NaNs count.
 trait Bits {
@@ -112,6 +112,16 @@ prop_compose! {
 }
 
 prop_compose! {
+    /// As above, with what is added to the output.
+    fn transposed()(conv in convolution(), added in [0usize..4, 0usize..4]) -> ConvTranspose2d {
+        let Conv2d { batch, channels, height, width, filters, kernel, strides, dilations, pads, group } = conv;
+        ConvTranspose2d {
+            batch, channels, height, width, filters, kernel, strides, dilations, pads, group, output_padding: added,
+        }
+    }
+}
+
+prop_compose! {
     fn pooling()(rows in axis(), columns in axis(), batch in 0usize..3, channels in 0usize..4,
                  ceil_mode in any::<bool>()) -> Pool2d {
         Pool2d {
@@ -164,8 +174,46 @@ where
     })
 }
 
+fn transpose_floats<T: Float + Bits>(
+    conv: &ConvTranspose2d,
+    seed: u64,
+    from: impl Fn(f64) -> T,
+) -> Result<(), TestCaseError> {
+    let Ok(plan) = conv.plan() else {
+        prop_assert_eq!(conv_transpose2d::<T>(conv, &[], &[], None), Err(Error::Geometry));
+        return Ok(());
+    };
+    let special = u64::from(seed.is_multiple_of(4));
+    let values = |seed, count| floats(seed, count, special).into_iter().map(&from).collect::<Vec<T>>();
+    let (input, weights) = (values(seed, plan.input), values(seed ^ 1, plan.weights));
+    let bias = (!seed.is_multiple_of(3)).then(|| values(seed ^ 2, conv.filters));
+    let bias = bias.as_deref();
+    everywhere(reference::conv_transpose2d(conv, &input, &weights, bias), |isa| {
+        transpose::conv_transpose2d_on(isa, conv, &input, &weights, bias)
+    })
+}
+
+fn transpose_integers<S: Accumulator + Bits>(conv: &ConvTranspose2d, seed: u64) -> Result<(), TestCaseError> {
+    let Ok(plan) = conv.plan() else { return Ok(()) };
+    let values = |seed, count| integers(seed, count).map(|v| v as i8).collect::<Vec<i8>>();
+    let (input, weights) = (values(seed, plan.input), values(seed ^ 1, plan.weights));
+    let bias: Vec<S> = integers(seed ^ 2, conv.filters).map(|v| S::wrap(v as i64)).collect();
+    let bias = (!seed.is_multiple_of(3)).then_some(&bias[..]);
+    everywhere(reference::conv_transpose2d_integer(conv, &input, &weights, bias), |isa| {
+        transpose::conv_transpose2d_integer_on(isa, conv, &input, &weights, bias)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn transposed_convolution(conv in transposed(), seed in any::<u64>()) {
+        transpose_floats::<f32>(&conv, seed, |v| v as f32)?;
+        transpose_floats::<f64>(&conv, seed, |v| v)?;
+        transpose_integers::<i32>(&conv, seed)?;
+        transpose_integers::<i64>(&conv, seed)?;
+    }
 
     #[test]
     fn float_convolution(conv in convolution(), seed in any::<u64>()) {

@@ -135,3 +135,38 @@ fn global_reductions() {
     assert_eq!(global_average::<f32>(2, 0, &[]), Err(Error::Geometry));
     assert_eq!(global_sum::<i64>(2, 0, &[]), Ok(vec![0, 0]));
 }
+
+#[test]
+fn transposed_convolution_by_hand() {
+    let conv = ConvTranspose2d {
+        batch: 1,
+        channels: 1,
+        height: 1,
+        width: 3,
+        filters: 1,
+        kernel: [1, 3],
+        strides: [1, 2],
+        dilations: [1, 1],
+        pads: [0; 4],
+        output_padding: [0, 1],
+        group: 1,
+    };
+    assert_eq!(conv.out_size(), Some([1, 8]));
+    let out = conv_transpose2d::<f32>(&conv, &[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0], Some(&[0.5]));
+    assert_eq!(out, Ok(vec![1.5, 10.5, 102.5, 20.5, 203.5, 30.5, 300.5, 0.5]));
+    let cut = ConvTranspose2d { pads: [0, 4, 0, 2], output_padding: [0, 0], ..conv.clone() };
+    assert_eq!(conv_transpose2d_integer(&cut, &[1i8, 2, 3], &[1, 10, 100], Some(&[-3i64])), Ok(vec![200]));
+    // A dilation of 2 keeps every tap on the even outputs.
+    let dilated = ConvTranspose2d { dilations: [1, 2], output_padding: [0, 0], ..conv.clone() };
+    let out = conv_transpose2d_integer(&dilated, &[1i8, 2, 3], &[1, 10, 100], None::<&[i32]>);
+    assert_eq!(out, Ok(vec![1, 0, 12, 0, 123, 0, 230, 0, 300]));
+    for refused in [
+        ConvTranspose2d { pads: [0, 4, 0, 4], ..conv.clone() },
+        ConvTranspose2d { width: 0, ..conv.clone() },
+        ConvTranspose2d { strides: [1, usize::MAX], ..conv.clone() },
+        ConvTranspose2d { output_padding: [0, usize::MAX], ..conv.clone() },
+        ConvTranspose2d { group: 2, filters: 2, ..conv },
+    ] {
+        assert_eq!(refused.out_size(), None, "{refused:?}");
+    }
+}
