@@ -1,7 +1,7 @@
 //! Functions of one number: `sigmoid`, `sqrt`, `leaky_relu` and their like, one row each.
 
-use super::elementwise::{map, same};
 use super::body::Body;
+use super::elementwise::{map, same};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OpError,
     Operator, Quantize, Schema,
