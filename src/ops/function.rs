@@ -479,7 +479,6 @@ const FUNCTIONS: &[Function] = &[
         f64: |x, [alpha, _]| if x > alpha || x.is_nan() { x } else { 0.0 },
         monotone: true,
         exact: true,
-        ..PLAIN
     },
 ];
 
