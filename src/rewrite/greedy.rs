@@ -11,7 +11,7 @@ use super::Options;
 use super::constant::Constant;
 use super::expr::Fact;
 use super::log::{Applied, Limit, Log, Refused};
-use super::matcher::{ENTRY, Hint, Make, Match, Unbuilt, View, build, explain, matches};
+use super::matcher::{Hint, Make, Match, Unbuilt, View, build, explain, is_entry, matches};
 use super::names::{operand_names, result_values};
 use super::record::{Application, NodeRef, Run};
 use super::report;
@@ -194,17 +194,6 @@ impl Greedy<'_> {
 
     fn key(&self, serial: u64) -> Key {
         self.keys.get(&serial).copied().unwrap_or((serial, true))
-    }
-
-    fn entry(&self, mut value: ValueId) -> bool {
-        loop {
-            let node = self.graph.node(value.node);
-            match (&node.kind, node.operand(0)) {
-                (Kind::Input, _) => return true,
-                (Kind::Op { op, .. }, Some(operand)) if ENTRY.contains(&&**op) => value = operand,
-                _ => return false,
-            }
-        }
     }
 
     fn replace(&mut self, old: ValueId, new: ValueId) {
@@ -464,7 +453,7 @@ impl View for Greedy<'_> {
             Val::Old(value) => Fact {
                 ty: self.graph.ty(value).clone(),
                 constant: self.graph.constant(value).map(|tensor| Constant::given(tensor.clone())),
-                entry: self.entry(value),
+                entry: is_entry(&self.graph, value),
             },
             Val::New(at, result) => {
                 // See `realize`.

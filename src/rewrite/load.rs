@@ -93,6 +93,8 @@ struct Loader<'a> {
     fusions: Vec<Ruleset>,
     read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
     seen: BTreeSet<PathBuf>,
+    /// The file that is read, behind those that led to it.
+    open: Vec<PathBuf>,
     /// Names of the layers that these files declare.
     layers: BTreeSet<Arc<str>>,
     sets: Vec<Ruleset>,
@@ -107,18 +109,25 @@ impl<'a> Loader<'a> {
         read: &'a mut dyn FnMut(&Path) -> Result<String, String>,
     ) -> Self {
         let (registry, layers) = (registry.clone(), BTreeSet::new());
-        let (seen, sets, findings) = (BTreeSet::new(), Vec::new(), Diagnostics::default());
-        Self { sources, registry, fusions, read, seen, layers, sets, findings }
+        let (seen, open) = (BTreeSet::new(), Vec::new());
+        let (sets, findings) = (Vec::new(), Diagnostics::default());
+        Self { sources, registry, fusions, read, seen, open, layers, sets, findings }
     }
 
     fn run(mut self, name: &str, text: &str) -> Result<(Loaded, Registry), Diagnostics> {
-        self.file(&plain(Path::new(name)), text, 0);
+        self.file(&plain(Path::new(name)), text);
         let warnings = self.findings.into_result()?;
         Ok((Loaded { sets: self.sets, warnings }, self.registry))
     }
 
-    fn file(&mut self, path: &Path, text: &str, depth: usize) {
+    fn file(&mut self, path: &Path, text: &str) {
         self.seen.insert(path.to_owned());
+        self.open.push(path.to_owned());
+        self.items(path, text);
+        self.open.pop();
+    }
+
+    fn items(&mut self, path: &Path, text: &str) {
         let shown = path.display().to_string();
         let Some(source) = self.sources.add(shown.clone(), text) else {
             let error = "the file is too large".to_owned();
@@ -130,7 +139,7 @@ impl<'a> Loader<'a> {
         };
         for item in &file.items {
             if let ast::Item::Use(other) = item {
-                self.uses(path, other, depth);
+                self.uses(path, other);
             }
         }
         for item in &file.items {
@@ -201,18 +210,29 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads a used file, unless it was read before.
-    fn uses(&mut self, from: &Path, name: &ast::Name, depth: usize) {
+    fn uses(&mut self, from: &Path, name: &ast::Name) {
         let path = plain(&from.parent().unwrap_or(Path::new("")).join(&*name.text));
-        if self.seen.contains(&path) {
-            return;
-        }
-        let text = match depth {
-            _ if !stays_below(&name.text) => Err("the path leads away from this file".to_owned()),
-            DEEPEST => Err(format!("files use each other more than {DEEPEST} deep")),
-            _ => (self.read)(&path),
+        let circle = self.open.iter().position(|open| *open == path);
+        let text = match circle {
+            Some(first) => {
+                let through: Vec<String> =
+                    self.open[first..].iter().map(|open| format!("`{}`", open.display())).collect();
+                Err(match &through[..] {
+                    [_] => "the file uses itself; leave this line out".to_owned(),
+                    all => {
+                        format!("{}, which uses it again; leave one of these lines out", all.join(" uses "))
+                    }
+                })
+            }
+            None if self.seen.contains(&path) => return,
+            None if !stays_below(&name.text) => Err("the path leads away from this file".to_owned()),
+            None if self.open.len() > DEEPEST => {
+                Err(format!("files use each other more than {DEEPEST} deep"))
+            }
+            None => (self.read)(&path),
         };
         match text {
-            Ok(text) => self.file(&path, &text, depth + 1),
+            Ok(text) => self.file(&path, &text),
             Err(error) => {
                 let error = RewriteError::Use { path: path.display().to_string(), error };
                 self.findings.push(WithPlaces::new(error).at(name.span, ""));

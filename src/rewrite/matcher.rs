@@ -9,13 +9,25 @@ use super::rule::{
     AttrPattern, Condition, OpTemplate, OperandPattern, Right, Rule, Slot, Splat, Step, Template,
 };
 use crate::diag::Loc;
-use crate::ir::{Attr, Attrs};
+use crate::ir::{Attr, Attrs, Graph, Kind, ValueId};
 use crate::ops::{Call, OpError, Registry};
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 /// Operators that the quantizer of an input takes in: what they make of an input still counts as
 /// it.
 pub const ENTRY: [&str; 2] = ["cast", "transpose"];
+
+/// Whether a value counts as an input of the graph.
+pub fn is_entry(graph: &Graph, mut value: ValueId) -> bool {
+    loop {
+        let node = graph.node(value.node);
+        match (&node.kind, node.operand(0)) {
+            (Kind::Input, _) => return true,
+            (Kind::Op { op, .. }, Some(operand)) if ENTRY.contains(&&**op) => value = operand,
+            _ => return false,
+        }
+    }
+}
 
 /// A graph in which a value may have several makers.
 pub trait View {

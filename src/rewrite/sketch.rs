@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::constant::Constant;
 use super::expr::Fact;
-use super::matcher::{ENTRY, Hint, Make, View};
+use super::matcher::{Hint, Make, View, is_entry};
 use crate::diag::Loc;
 use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::ops::Registry;
@@ -43,17 +43,6 @@ impl<'a> Sketch<'a> {
     pub fn new(graph: &'a Graph, registry: &'a Registry, until: Option<ValueId>, once: bool) -> Self {
         Self { graph, registry, until, once, made: Vec::new(), no_attrs: Attrs::new() }
     }
-
-    fn entry(&self, mut value: ValueId) -> bool {
-        loop {
-            let node = self.graph.node(value.node);
-            match (&node.kind, node.operand(0)) {
-                (Kind::Input, _) => return true,
-                (Kind::Op { op, .. }, Some(operand)) if ENTRY.contains(&&**op) => value = operand,
-                _ => return false,
-            }
-        }
-    }
 }
 
 impl View for Sketch<'_> {
@@ -88,7 +77,7 @@ impl View for Sketch<'_> {
             Val::Old(value) => Fact {
                 ty: self.graph.ty(value).clone(),
                 constant: self.graph.constant(value).map(|tensor| Constant::given(tensor.clone())),
-                entry: self.entry(value),
+                entry: is_entry(self.graph, value),
             },
             Val::New(at, result) => {
                 // `make` and `tensor` give positions of what they push.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::constant::Constant;
 use super::super::cost::Cost;
 use super::super::expr::Fact;
-use super::super::matcher::{Broken, ENTRY, Hint, Make, Unbuilt, View, build, matches};
+use super::super::matcher::{Broken, Hint, Make, Unbuilt, View, build, is_entry, matches};
 use super::super::names::result_values;
 use super::super::rule::Rule;
 use crate::diag::Loc;
@@ -47,17 +47,6 @@ impl<'a> Sheet<'a> {
             Ok(values) => Tried::Built(values),
             Err(Unbuilt::Quiet) => Tried::Quiet,
             Err(Unbuilt::Broken(broken)) => Tried::Broken(*broken),
-        }
-    }
-
-    fn entry(&self, mut value: ValueId) -> bool {
-        loop {
-            let node = self.graph.node(value.node);
-            match (&node.kind, node.operand(0)) {
-                (Kind::Input, _) => return true,
-                (Kind::Op { op, .. }, Some(operand)) if ENTRY.contains(&&**op) => value = operand,
-                _ => return false,
-            }
         }
     }
 
@@ -119,7 +108,11 @@ impl View for Sheet<'_> {
     }
 
     fn fact(&self, value: ValueId) -> Fact {
-        Fact { ty: self.graph.ty(value).clone(), constant: self.constant(value), entry: self.entry(value) }
+        Fact {
+            ty: self.graph.ty(value).clone(),
+            constant: self.constant(value),
+            entry: is_entry(&self.graph, value),
+        }
     }
 
     fn single_use(&self, value: ValueId) -> bool {

@@ -120,8 +120,10 @@ fn all_mistakes_of_a_file_are_found_in_one_run() {
 #[test]
 fn files_use_files_once_and_say_which_is_missing() {
     let texts = BTreeMap::from([
-        ("rules/b.qrules", "use \"./c.qrules\"\nuse \"a.qrules\"\nruleset b { contract real driver greedy }"),
-        ("rules/c.qrules", "use \"b.qrules\"\nruleset c { contract real driver greedy }"),
+        ("rules/b.qrules", "use \"./c.qrules\"\nruleset b { contract real driver greedy }"),
+        ("rules/c.qrules", "ruleset c { contract real driver greedy }"),
+        ("rules/e.qrules", "use \"c.qrules\"\n\nuse \"f.qrules\"\nruleset e { contract real driver greedy }"),
+        ("rules/f.qrules", "use \"./e.qrules\"\nruleset f { contract real driver greedy }"),
     ]);
     let mut registry = Registry::built_in();
     let mut read = |path: &std::path::Path| {
@@ -138,6 +140,14 @@ fn files_use_files_once_and_say_which_is_missing() {
         load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read).expect_err("is wrong");
     let codes: Vec<&str> = found.0.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["Q0513", "Q0501"]);
+
+    // What is declared in either file could not be seen in the other.
+    let a = "use \"e.qrules\"\nruleset a { contract real driver greedy }";
+    let found = load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read)
+        .expect_err("is circular");
+    let messages: Vec<&str> = found.0.iter().map(|finding| &*finding.message).collect();
+    let words = "rules/e.qrules: `rules/e.qrules` uses `rules/f.qrules`, which uses it again; leave one of these lines out";
+    assert_eq!(messages, [words]);
 }
 
 #[test]
