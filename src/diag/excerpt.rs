@@ -10,22 +10,28 @@ const WIDEST: usize = 400;
 const AROUND: usize = 60;
 const CUT: &str = "...";
 
-/// The same lines, but long ones only around the places that matter, and with nothing that acts on a
-/// terminal.
+/// The lines from the first to the last place that matters, long ones only around such places, and with
+/// nothing that acts on a terminal.
 pub struct Excerpt {
     pub text: String,
+    /// Lines of the whole text before these.
+    pub lines_before: usize,
     /// Where the pieces that stay begin: in the whole text, and here.
     pieces: Vec<(usize, usize)>,
 }
 
 impl Excerpt {
-    /// The places are offsets in the text, in any order.
+    /// The places are offsets in the text, in any order. Without any, all lines are kept.
     pub fn new(text: &str, places: impl IntoIterator<Item = usize>) -> Self {
         let mut places: Vec<usize> = places.into_iter().map(|at| text.floor_char_boundary(at)).collect();
         places.sort_unstable();
-        let mut excerpt = Self { text: String::with_capacity(text.len()), pieces: Vec::new() };
-        let mut start = 0;
-        for line in text.split_inclusive('\n') {
+        let (first, last) = (places.first().copied().unwrap_or(0), places.last().copied());
+        let mut start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+        let behind = last.and_then(|last| Some(last + text[last..].find('\n')? + 1));
+        let lines = &text[start..behind.unwrap_or(text.len())];
+        let lines_before = text[..start].bytes().filter(|&byte| byte == b'\n').count();
+        let mut excerpt = Self { text: String::with_capacity(lines.len()), lines_before, pieces: Vec::new() };
+        for line in lines.split_inclusive('\n') {
             let end = start + line.len();
             if line.len() <= WIDEST {
                 excerpt.keep(text, start..end);
@@ -100,19 +106,20 @@ mod tests {
     #[test]
     fn long_lines_are_cut_around_the_places() {
         let long: String = (0..3000).map(|i| if i % 7 == 0 { 'é' } else { 'x' }).collect();
-        let text = format!("short\n{long}MARK{long}\nlast {long}");
+        let text = format!("first\nshort\n{long}MARK{long}\n{long}\nlast {long}");
         let at = text.find("MARK").unwrap();
-        let excerpt = Excerpt::new(&text, [at + 4, at, text.len()]);
+        let excerpt = Excerpt::new(&text, [at + 4, 6, at, text.len()]);
         let lines: Vec<&str> = excerpt.text.lines().collect();
-        assert_eq!((lines.len(), lines[0]), (3, "short"));
+        assert_eq!((lines.len(), lines[0], excerpt.lines_before), (4, "short", 1));
         assert!(lines[1].starts_with("...") && lines[1].ends_with("..."), "{}", lines[1]);
         assert!(lines.iter().all(|line| line.chars().count() < 140), "{lines:?}");
         assert!(excerpt.text[excerpt.offset(at)..].starts_with("MARK"));
         assert_eq!(excerpt.offset(at + 4), excerpt.offset(at) + 4);
         assert_eq!(excerpt.offset(text.len()), excerpt.text.len());
-        // Lines without a place show how they begin.
+        // Lines without a place show how they begin, and those around the places are left out.
+        assert!(lines[2].starts_with('é') && lines[2].ends_with("..."), "{}", lines[2]);
         let excerpt = Excerpt::new(&text, [at]);
-        assert!(excerpt.text.lines().last().is_some_and(|line| line.starts_with("last ")));
+        assert_eq!((excerpt.text.lines().count(), excerpt.lines_before), (1, 2));
     }
 
     #[test]
