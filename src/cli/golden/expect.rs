@@ -88,8 +88,14 @@ impl Expectations {
         let rest = rest.trim();
         match word {
             "run" => {
-                let words = shlex::split(rest).unwrap_or_default();
+                let Some(words) = shlex::split(rest) else {
+                    return Err(format!("line {line}: a quote of the command does not end"));
+                };
                 match words.split_first() {
+                    // It could come back to this file.
+                    Some((program, [first, ..])) if program == "qirc" && first == "test" => {
+                        return Err(format!("line {line}: a golden file cannot run `qirc test`"));
+                    }
                     Some((program, args)) if program == "qirc" && !args.is_empty() => {
                         self.runs.push(args.to_vec());
                     }

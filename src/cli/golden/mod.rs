@@ -28,11 +28,11 @@ pub struct Summary {
 }
 
 /// Runs every golden file of `paths`, in any number of threads and in order of their names, and tells
-/// about each that is not as expected.
+/// about each that is not as expected, or that cannot be run: with a mark that says nothing, or without
+/// commands although no other file names it.
 ///
 /// # Errors
-/// A path that cannot be read, a golden file without commands that no other file names, or none
-/// at all.
+/// A path that cannot be read, or no golden file at all.
 pub fn test(
     paths: &[PathBuf],
     bless: bool,
@@ -46,13 +46,13 @@ pub fn test(
     files.dedup();
     let mut tests = Vec::new();
     let mut idle = Vec::new();
-    let mut found = Diagnostics::default();
+    let mut malformed = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| io_fault(&file, error))?;
         match Expectations::read(&text) {
             Ok(expected) if expected.runs.is_empty() => idle.push(file),
             Ok(expected) => tests.push((file, text, expected)),
-            Err(fault) => found.push(malformed(&file, &fault)),
+            Err(fault) => malformed.push((file, fault)),
         }
     }
     // A file that no command reads would pass whatever it says.
@@ -62,20 +62,25 @@ pub fn test(
             other.0.parent() == file.parent() && other.1.contains(&*name)
         };
         if !tests.iter().any(named) {
-            found.push(malformed(&file, "it has no line `//! run: qirc …`, and no file beside it names it"));
+            let fault = "it has no line `//! run: qirc …`, and no file beside it names it";
+            malformed.push((file, fault.to_owned()));
         }
     }
-    if tests.is_empty() && !found.has_errors() {
+    if tests.is_empty() && malformed.is_empty() {
         let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        found.push(Diagnostic::error("Q0813", format!("there is no golden file in {}", all.join(", "))));
-    }
-    if found.has_errors() {
-        return Err(found);
+        return Err(Diagnostic::error("Q0813", format!("there is no golden file in {}", all.join(", "))).into());
     }
     let outcomes: Result<Vec<Outcome>, Diagnostics> =
         tests.par_iter().map(|(file, text, expected)| run(file, text, expected, bless)).collect();
+    let mut outcomes = outcomes?;
+    outcomes.extend(malformed.into_iter().map(|(file, fault)| Outcome {
+        file,
+        faults: vec![format!("  {fault}")],
+        blessed: false,
+    }));
+    outcomes.sort_by(|a, b| a.file.cmp(&b.file));
     let mut summary = Summary { passed: 0, failed: 0, blessed: 0 };
-    for outcome in outcomes? {
+    for outcome in outcomes {
         summary.blessed += usize::from(outcome.blessed);
         if outcome.faults.is_empty() {
             summary.passed += 1;
@@ -85,10 +90,6 @@ pub fn test(
         }
     }
     Ok(summary)
-}
-
-fn malformed(file: &Path, fault: &str) -> Diagnostic {
-    Diagnostic::error("Q0813", format!("golden file {}: {fault}", file.display()))
 }
 
 /// The `.qir` and `.qrules` files at and below a path.
@@ -138,8 +139,10 @@ fn run(file: &Path, text: &str, expected: &Expectations, bless: bool) -> Result<
     let mut blessed = false;
     if bless && !faults.is_empty() {
         let new = expected.blessed(text, &observed);
-        let read = Expectations::read(&new).map_err(|fault| malformed(file, &fault))?;
-        faults = read.faults(&observed, &name);
+        match Expectations::read(&new) {
+            Ok(read) => faults = read.faults(&observed, &name),
+            Err(fault) => return Ok(Outcome { file: file.to_owned(), faults: vec![fault], blessed: false }),
+        }
         blessed = new != text;
         if blessed {
             replace(file, new.as_bytes())?;
