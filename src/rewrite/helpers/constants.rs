@@ -160,6 +160,21 @@ pub const ONES: Helper = Helper {
     explain: None,
 };
 
+pub const IOTA: Helper = Helper {
+    name: "iota",
+    params: &[Kind::Int, Kind::Value],
+    result: Kind::Tensor,
+    doc: "0, 1, 2, … as a vector of so many entries, stored like the value; none if that cannot store them",
+    run: |args| {
+        let count = usize::try_from(args.int(0)?).ok().filter(|&count| count <= LARGEST)?;
+        let storage = args.fact(1)?.ty.storage();
+        let all = Tensor::new(&[count], (0..count).map(|at| at as f64).collect())?;
+        let stored = all.cast(storage);
+        tensor((stored.cast(DType::F64) == all).then_some(stored)?)
+    },
+    explain: None,
+};
+
 pub const OR_ZEROS: Helper = Helper {
     name: "or_zeros",
     params: &[Kind::Optional, Kind::Tensor],

@@ -41,6 +41,7 @@ pub static ALL: &[Helper] = &[
     types::FLATTENED,
     constants::FLOATS,
     constants::INTS,
+    constants::IOTA,
     types::IS_CONSTANT,
     types::IS_ENTRY,
     types::IS_FLOAT,
