@@ -13,8 +13,12 @@ pub fn names(sets: &[&Ruleset]) -> String {
     sets.iter().map(|set| &*set.name).collect::<Vec<_>>().join(", ")
 }
 
-/// A rule whose two sides do not fit together at some node. It is not applied there.
+/// A rule whose two sides do not fit together at some node. It is not applied there. Of a custom pattern
+/// the next right side is tried; where there is none, [`unmade`] says so.
 pub fn broken(log: &mut Log, rule: &Rule, broken: &Broken, loc: Loc, value: impl FnOnce() -> Arc<str>) {
+    if rule.custom {
+        return;
+    }
     let what = broken.to_string();
     log.warn(&rule.name, what.clone(), || {
         Diagnostic::warning(

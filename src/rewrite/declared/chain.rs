@@ -112,9 +112,8 @@ impl<'a> Chain<'a> {
         for operand in &node.operands {
             operands.push(match operand {
                 Template::Absent => OperandPattern::Absent,
-                Template::Tensor(Expr::Literal(Attr::Float(v))) => OperandPattern::Number(f64::from(*v)),
-                Template::Tensor(Expr::Literal(Attr::Int(v))) => OperandPattern::Number(*v as f64),
-                Template::Tensor(_) | Template::More(_) => return None,
+                Template::Tensor(expr) => OperandPattern::Number(number(expr)?),
+                Template::More(_) => return None,
                 Template::Slot(slot) if self.operand(*slot).is_some() => {
                     self.bound.push(*slot);
                     match self.operand(*slot)? {
@@ -181,5 +180,16 @@ impl<'a> Chain<'a> {
     fn fresh(&mut self) -> Slot {
         self.slots += 1;
         self.slots - 1
+    }
+}
+
+/// A number of the declaration, stored like what it meets or not.
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Literal(Attr::Float(v)) => Some(f64::from(*v)),
+        Expr::Literal(Attr::Int(v)) => Some(*v as f64),
+        Expr::Negate(of) => number(of).map(|v| -v),
+        Expr::Call(helper, args) if helper.name == "scalar" => number(args.first()?),
+        _ => None,
     }
 }
