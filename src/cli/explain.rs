@@ -43,7 +43,7 @@ pub fn explain(session: &mut Session, args: &ExplainArgs) -> Result<(), End> {
 /// Explains where the rules of a file fire on a network.
 pub fn explain_file(session: &mut Session, args: &RulesExplainArgs) -> Result<(), End> {
     let source = ranges(session, &args.ranges, &args.prepare)?;
-    let sets = read_rules(session, std::slice::from_ref(&args.file))?;
+    let sets = read_rules(session, std::slice::from_ref(&args.file))?.sets;
     let model = ModelArgs {
         model: args.on.clone(),
         input_shape: args.input_shape.clone(),

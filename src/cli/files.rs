@@ -10,7 +10,7 @@ use super::session::{End, Session};
 use crate::diag::{Diagnostic, Diagnostics, SourceId};
 use crate::ir::Graph;
 use crate::onnx::{self, InputShapes};
-use crate::rewrite::{self, Ruleset};
+use crate::rewrite::{self, Loaded, Ruleset};
 use crate::syntax::qir;
 use crate::tensor::npy::{NpyReader, write_npy};
 use crate::tensor::{Tensor, WholeFile, destination};
@@ -132,7 +132,7 @@ pub fn read_model(
     args: &ModelArgs,
     mut shapes: InputShapes,
 ) -> Result<(Graph, Vec<Ruleset>), End> {
-    let rules = read_rules(session, &args.rules)?;
+    let rules = read_rules(session, &args.rules)?.sets;
     shapes.named.extend(args.input_shape.iter().cloned());
     let path = &*args.model;
     let graph = match extension(path) {
@@ -165,8 +165,8 @@ pub fn read_model(
 
 /// Reads rule files, with the files that they use. The layers that they declare are operators from here
 /// on.
-pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Vec<Ruleset>, Diagnostics> {
-    let mut rulesets = Vec::new();
+pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Loaded, Diagnostics> {
+    let mut all = Loaded::default();
     for path in paths {
         let text = fs::read_to_string(path).map_err(|error| io_fault(path, error))?;
         let mut files = vec![path.clone()];
@@ -178,9 +178,10 @@ pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Vec<Rulese
         let loaded = rewrite::load(&mut session.sources, &mut session.registry, &name, &text, &mut read)?;
         files.iter().for_each(|file| session.reads(file));
         session.report(&loaded.warnings);
-        rulesets.extend(loaded.sets);
+        all.sets.extend(loaded.sets);
+        all.layers.extend(loaded.layers);
     }
-    Ok(rulesets)
+    Ok(all)
 }
 
 pub fn read_tensor(session: &mut Session, path: &Path) -> Result<Tensor, Diagnostics> {

@@ -1,16 +1,14 @@
 //! Commands on rule files.
 
-use std::path::{Path, PathBuf};
-
 use super::args::{RulesCheckArgs, RulesListArgs};
 use super::files::{io_fault, read_rules, replace};
 use super::session::{End, Session, say};
 use crate::diag::{Diagnostics, Severity};
-use crate::rewrite::{Checks, RuleReport, check_rules};
+use crate::rewrite::{Checks, Finding, Loaded, check_layers, check_rules};
 
 /// Tests the rules of files, and prints a line for each rule and a counter-example for each fault.
 pub fn check(session: &mut Session, args: &RulesCheckArgs) -> Result<(), End> {
-    let sets = read_rules(session, &args.files)?;
+    let Loaded { sets, layers, .. } = read_rules(session, &args.files)?;
     let only = args.rule.as_deref();
     if let Some(only) = only
         && !sets.iter().flat_map(|set| &set.rules).any(|rule| *rule.name == *only)
@@ -18,28 +16,35 @@ pub fn check(session: &mut Session, args: &RulesCheckArgs) -> Result<(), End> {
         return Err(End::Usage(format!("there is no rule `{only}` in these files")));
     }
     let checks = Checks { instances: args.instances, seed: args.seed, ..Checks::default() };
-    let reports = check_rules(&sets, only, &session.registry, &checks);
     if let Some(dir) = &args.write {
         std::fs::create_dir_all(dir).map_err(|error| io_fault(dir, error))?;
     }
     let (mut found, mut counts) = (Diagnostics::default(), [0usize; 3]);
-    for report in &reports {
-        say(report)?;
-        let examples: Vec<&String> =
-            report.findings.iter().filter_map(|finding| finding.example.as_ref()).collect();
-        for (at, example) in examples.into_iter().enumerate() {
+    let mut tell = |line: &dyn std::fmt::Display, name: &str, findings: &[Finding]| -> Result<(), End> {
+        say(line)?;
+        let examples = findings.iter().filter_map(|finding| finding.example.as_ref());
+        for (at, example) in examples.enumerate() {
             say(format!("\n{}\n", example.trim_end()))?;
             if let Some(dir) = &args.write {
-                replace(&path(dir, report, at), example.as_bytes())?;
+                let more = if at == 0 { String::new() } else { format!(".{at}") };
+                replace(&dir.join(format!("{name}{more}.qir")), example.as_bytes())?;
             }
         }
-        found.extend(report.findings.iter().map(|finding| finding.diagnostic.clone()));
-        let worst = report.findings.iter().map(|finding| finding.diagnostic.severity).max();
+        found.extend(findings.iter().map(|finding| finding.diagnostic.clone()));
+        let worst = findings.iter().map(|finding| finding.diagnostic.severity).max();
         counts[match worst {
             None | Some(Severity::Note) => 0,
             Some(Severity::Warning) => 1,
             Some(Severity::Error) => 2,
         }] += 1;
+        Ok(())
+    };
+    for report in check_rules(&sets, only, &session.registry, &checks) {
+        tell(&report, &format!("{}.{}", report.ruleset, report.rule), &report.findings)?;
+    }
+    let layers = if only.is_none() { &layers[..] } else { &[] };
+    for report in check_layers(layers, &sets, &session.registry, &checks) {
+        tell(&report, &report.layer, &report.findings)?;
     }
     session.report(&found);
     let [ok, warned, failed] = counts;
@@ -47,15 +52,9 @@ pub fn check(session: &mut Session, args: &RulesCheckArgs) -> Result<(), End> {
     if failed == 0 { Ok(()) } else { Err(End::Input(Diagnostics::default())) }
 }
 
-/// Where a counter-example goes.
-fn path(dir: &Path, report: &RuleReport, at: usize) -> PathBuf {
-    let more = if at == 0 { String::new() } else { format!(".{at}") };
-    dir.join(format!("{}.{}{more}.qir", report.ruleset, report.rule))
-}
-
 /// Prints the sets of files with their rules.
 pub fn list(session: &mut Session, args: &RulesListArgs) -> Result<(), End> {
-    let sets = read_rules(session, &args.files)?;
+    let sets = read_rules(session, &args.files)?.sets;
     for (at, set) in sets.iter().enumerate() {
         if at > 0 {
             say("")?;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::check::{check, layer};
-use super::declared::{DeclaredLayer, fusion};
+use super::declared::{Declared, DeclaredLayer, fusion};
 use super::error::RewriteError;
 use super::rule::{Contract, Driver, Ruleset};
 use crate::diag::{Diagnostics, Sources, Span, WithPlaces};
@@ -34,10 +34,12 @@ const FUSIONS: &[&str] = &["fuse", "fuse_more"];
 const DEEPEST: usize = 64;
 
 /// What a rule file came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// Those of the files it uses come first.
     pub sets: Vec<Ruleset>,
+    /// What the files declare, in the same order.
+    pub layers: Vec<Arc<Declared>>,
     pub warnings: Diagnostics,
 }
 
@@ -97,6 +99,7 @@ struct Loader<'a> {
     open: Vec<PathBuf>,
     /// Names of the layers that these files declare.
     layers: BTreeSet<Arc<str>>,
+    declared: Vec<Arc<Declared>>,
     sets: Vec<Ruleset>,
     findings: Diagnostics,
 }
@@ -110,14 +113,14 @@ impl<'a> Loader<'a> {
     ) -> Self {
         let (registry, layers) = (registry.clone(), BTreeSet::new());
         let (seen, open) = (BTreeSet::new(), Vec::new());
-        let (sets, findings) = (Vec::new(), Diagnostics::default());
-        Self { sources, registry, fusions, read, seen, open, layers, sets, findings }
+        let (declared, sets, findings) = (Vec::new(), Vec::new(), Diagnostics::default());
+        Self { sources, registry, fusions, read, seen, open, layers, declared, sets, findings }
     }
 
     fn run(mut self, name: &str, text: &str) -> Result<(Loaded, Registry), Diagnostics> {
         self.file(&plain(Path::new(name)), text);
         let warnings = self.findings.into_result()?;
-        Ok((Loaded { sets: self.sets, warnings }, self.registry))
+        Ok((Loaded { sets: self.sets, layers: self.declared, warnings }, self.registry))
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -204,8 +207,10 @@ impl<'a> Loader<'a> {
                 rules: vec![rule],
             });
         }
+        let declared = Arc::new(declared);
+        self.declared.push(declared.clone());
         if !again {
-            self.registry.add(Box::new(DeclaredLayer(Arc::new(declared))));
+            self.registry.add(Box::new(DeclaredLayer(declared)));
         }
     }
 

@@ -36,7 +36,7 @@ pub use helpers::table as helper_table;
 pub use load::{BUILT_IN, Loaded, built_in, load};
 pub use log::{Applied, Limit, Log, Refused};
 pub use nearly::{Fault, Near, Nearly, Verdict};
-pub use prove::{CheckError, Checks, Finding, RuleReport, check as check_rules};
+pub use prove::{CheckError, Checks, Finding, LayerReport, RuleReport, check as check_rules, check_layers};
 pub use record::{Application, NodeRef, Record, Run};
 pub use replay::{ReplayError, replay};
 pub use rule::{Contract, Driver, Rule, Ruleset};

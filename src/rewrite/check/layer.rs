@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::declared::{Clause, Computation, Declared, Form, Given, Param, Section, Term};
+use super::super::declared::{Clause, Computation, Declared, Form, Given, Named, Param, Section, Term};
 use super::super::error::{LayerFault, RewriteError};
 use super::super::expr::{Data, Expr, Kind};
 use super::super::rule::{Slot, Template};
@@ -89,6 +89,8 @@ struct Open {
     given: Vec<Given>,
     clauses: Vec<Clause>,
     params: Vec<Param>,
+    /// What a section that computes with constants names.
+    named: Vec<Named>,
     /// The section computes with constants, not with values of the graph.
     constants: bool,
 }
@@ -202,7 +204,7 @@ impl<'a> LayerCheck<'a> {
         let mut open = self.open(names, &attr_names, true);
         self.clauses(&params.clauses, &mut open);
         let grid = self.grid(params, &mut open);
-        let made = std::mem::take(&mut open.params);
+        let (made, named) = (std::mem::take(&mut open.params), std::mem::take(&mut open.named));
         let computation = self.close(open);
 
         let first = inputs.len() + constants.len();
@@ -237,6 +239,7 @@ impl<'a> LayerCheck<'a> {
         let (storage, scale) = grid?;
         Some(Declared {
             name: name.text.clone(),
+            span: name.span,
             doc: self.layer.docs.clone(),
             file: file.into(),
             domain,
@@ -250,9 +253,9 @@ impl<'a> LayerCheck<'a> {
                 .collect(),
             constants: constants.iter().map(|it| (it.name.text.clone(), it.optional)).collect(),
             params: made,
-            float: Form { section: float_section, result: float_result? },
-            integer: Form { section: integer_section, result: integer_result? },
-            computation: Computation { section: computation, storage, scale },
+            float: Form { section: float_section, result: float_result?, span: float.result.span },
+            integer: Form { section: integer_section, result: integer_result?, span: integer.result.span },
+            computation: Computation { section: computation, storage, scale, named },
             layers,
             macs,
         })
@@ -427,7 +430,8 @@ impl<'a> LayerCheck<'a> {
     /// A section that knows these names.
     fn open<'n>(&mut self, names: impl Iterator<Item = Name<'n>>, attrs: &[Name], constants: bool) -> Open {
         let (scope, given) = (Scope::default(), Vec::new());
-        let mut open = Open { scope, given, clauses: Vec::new(), params: Vec::new(), constants };
+        let mut open =
+            Open { scope, given, clauses: Vec::new(), params: Vec::new(), named: Vec::new(), constants };
         for Name { name, meaning, given, free } in names {
             self.give(name, meaning, given, free, &mut open);
         }
@@ -486,6 +490,7 @@ impl<'a> LayerCheck<'a> {
                     open.scope.read(slot);
                     if let (Some(storage), Some(template)) = (storage, template) {
                         open.clauses.push(Clause::Let(slot, Term::Made(template)));
+                        self.named(&name.text, Some(slot), value, open);
                         open.params.push(Param { name: name.text.clone(), storage, slot });
                     }
                 }
@@ -503,9 +508,18 @@ impl<'a> LayerCheck<'a> {
             return self.checker.mismatch("a condition", kind.name(), expr.span);
         }
         self.known(&term, expr.span, open);
+        open.clauses.push(Clause::Holds(term, self.words(expr)));
+    }
+
+    /// An expression as it is written, on one line.
+    fn words(&self, expr: &ast::Expr) -> Arc<str> {
         let text = self.text.get(expr.span.range()).unwrap_or_default();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        open.clauses.push(Clause::Holds(term, text.into()));
+        text.split_whitespace().collect::<Vec<_>>().join(" ").into()
+    }
+
+    fn named(&self, name: &Arc<str>, slot: Option<Slot>, expr: &ast::Expr, open: &mut Open) {
+        let (name, text, span) = (name.clone(), self.words(expr), expr.span);
+        open.named.push(Named { name, slot, text, span });
     }
 
     fn binding(&mut self, name: &ast::Name, expr: &ast::Expr, open: &mut Open) {
@@ -529,6 +543,9 @@ impl<'a> LayerCheck<'a> {
         // What failed was said; the name is known all the same.
         let meaning = meaning.unwrap_or(Meaning::Value(false));
         let slot = self.checker.bind_new(&mut open.scope, name, meaning, 0);
+        if open.constants && term.is_some() {
+            self.named(&name.text, Some(slot), expr, open);
+        }
         open.clauses.extend(term.map(|term| Clause::Let(slot, term)));
     }
 
@@ -556,7 +573,10 @@ impl<'a> LayerCheck<'a> {
         let mut scale = None;
         for (name, expr) in &params.grid.named {
             match &*name.text {
-                SCALE if scale.is_none() => scale = Some(self.template(expr, open)),
+                SCALE if scale.is_none() => {
+                    scale = Some(self.template(expr, open));
+                    self.named(&name.text, None, expr, open);
+                }
                 _ => {
                     let message = format!("the grid of a result has one `scale`, and no `{}`", name.text);
                     let hint = "write `=> i8 {scale = s}`, s being integers per real";

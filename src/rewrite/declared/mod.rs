@@ -10,11 +10,13 @@ mod parameters;
 
 pub use chain::fusion;
 pub use operator::DeclaredLayer;
+pub use parameters::{Unquantized, quantize};
 
 use std::sync::Arc;
 
 use super::expr::Expr;
 use super::rule::{Slot, Template};
+use crate::diag::Span;
 use crate::ops::AttrSpec;
 use crate::tensor::DType;
 
@@ -25,6 +27,8 @@ use crate::tensor::DType;
 #[derive(Debug)]
 pub struct Declared {
     pub name: Arc<str>,
+    /// Where it is named.
+    pub span: Span,
     pub doc: String,
     /// The rule file, for messages.
     pub file: Arc<str>,
@@ -98,6 +102,8 @@ pub enum Term {
 pub struct Form {
     pub section: Section,
     pub result: Template,
+    /// Where the result is written.
+    pub span: Span,
 }
 
 /// How the parameters of the integer form come about.
@@ -107,6 +113,19 @@ pub struct Computation {
     /// The grid of the result: its storage, and integers per real.
     pub storage: DType,
     pub scale: Template,
+    /// What the section names, in its order; the scale of the result is the last.
+    pub named: Vec<Named>,
+}
+
+/// A name in the parameter computation.
+#[derive(Debug)]
+pub struct Named {
+    pub name: Arc<str>,
+    /// Its variable; `None` for the scale of the result.
+    pub slot: Option<Slot>,
+    /// What it is, as it is written.
+    pub text: Arc<str>,
+    pub span: Span,
 }
 
 impl Declared {

@@ -87,7 +87,7 @@ impl DeviceLayer for DeclaredLayer {
     }
 
     fn quantize(&self, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
-        parameters::quantize(&self.0, layer)
+        parameters::quantize(&self.0, layer).map_err(|why| why.error)
     }
 }
 

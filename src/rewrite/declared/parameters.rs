@@ -3,26 +3,47 @@
 use std::sync::Arc;
 
 use super::form::{attrs, complete};
-use super::{Clause, Declared, Given, Param, Term};
+use super::{Clause, Declared, Given, Named, Param, Term};
+use crate::diag::Span;
+use crate::ir::Attr;
 use crate::ops::layer::standard;
-use crate::ops::{Arithmetic, LayerCall, LayerOperand, OpError, QuantizedLayer};
+use crate::ops::{Arithmetic, LayerCall, LayerOperand, OpError, QuantizedLayer, Why};
 use crate::rewrite::constant::Constant;
 use crate::rewrite::expr::{Data, Expr, Fact, Scope};
 use crate::rewrite::matcher::tensor_of;
 use crate::rewrite::rule::{OpTemplate, Slot, Template};
 use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
 
+/// Why a layer has no integer form.
+#[derive(Debug)]
+pub struct Unquantized {
+    /// The place in the declaration, if it lies there.
+    pub span: Option<Span>,
+    pub error: OpError,
+}
+
+impl From<OpError> for Unquantized {
+    fn from(error: OpError) -> Self {
+        Self { span: None, error }
+    }
+}
+
 /// The integer form of a layer: what its declaration makes of constants, input grids and range.
 ///
 /// # Errors
 /// Why there is none: the layer stays float.
-pub fn quantize(declared: &Declared, layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
+pub fn quantize(declared: &Declared, layer: &LayerCall) -> Result<QuantizedLayer, Unquantized> {
     let call = &layer.call;
+    let named = |slot: Option<Slot>| declared.computation.named.iter().find(|named| named.slot == slot);
+    let at = |slot: Option<Slot>| {
+        let span = named(slot).map(|named| named.span);
+        move |error: OpError| Unquantized { span, error }
+    };
     let float = declared.infer_float(call)?;
     let mut types: Vec<Option<TensorType>> = Vec::new();
     for (position, (name, storage)) in declared.inputs.iter().enumerate() {
         let Some(grid) = layer.grids.get(position).copied().flatten() else {
-            return Err(call.unsupported(format!("operand `{name}` that is not quantized")));
+            return Err(call.unsupported(format!("operand `{name}` that is not quantized")).into());
         };
         if grid.storage != *storage {
             let way = "quantize the input of the network as int8 (--input-dtype int8)";
@@ -30,32 +51,40 @@ pub fn quantize(declared: &Declared, layer: &LayerCall) -> Result<QuantizedLayer
                 op: call.op(),
                 what: format!("operand `{name}` stored as {}, not {storage},", grid.storage),
                 way_out: (grid.storage == DType::U8).then(|| way.to_owned()),
-            });
+            }
+            .into());
         }
         types.push(Some(TensorType::new(*storage, call.ty(position)?.shape.clone())));
     }
     types.resize(declared.first_param(), None);
 
     let mut computation = Computation { layer, bindings: Vec::new() };
-    computation.run(declared)?;
+    computation.run(declared).map_err(|(slot, error)| match slot {
+        Some(_) => at(slot)(error),
+        None => error.into(),
+    })?;
     let mut operands: Vec<LayerOperand> = (0..declared.inputs.len()).map(LayerOperand::Keep).collect();
     operands.extend(declared.constants.iter().map(|_| LayerOperand::Absent));
     for param in &declared.params {
-        let tensor = computation.param(param)?;
+        let tensor = computation.param(param).map_err(at(Some(param.slot)))?;
         types.push(Some(tensor.tensor_type()));
         operands.push(LayerOperand::Constant { suffix: param.name.to_string().into(), tensor });
     }
-    let grid = computation.grid(declared)?;
+    let grid = computation.grid(declared).map_err(at(None))?;
     if grid.factors.len() != 1 && float.shape.get(1).and_then(|dim| dim.fixed()) != Some(grid.factors.len()) {
         let entries = grid.factors.len();
-        return Err(call.unsupported(format!("a scale of {entries} entries for a result {}", float.shape)));
+        let error = call.unsupported(format!("a scale of {entries} entries for a result {}", float.shape));
+        return Err(at(None)(error));
     }
-    let integer = declared.infer_integer(&crate::ops::Call { operands: &types, ..*call })?;
+    let body = |error: OpError| Unquantized { span: Some(declared.integer.span), error };
+    let integer = declared.infer_integer(&crate::ops::Call { operands: &types, ..*call }).map_err(body)?;
     if integer.shape != float.shape {
         let (integer, float) = (&integer.shape, &float.shape);
-        return Err(call.unsupported(format!("an integer form of shape {integer}, not {float},")));
+        return Err(body(call.unsupported(format!("an integer form of shape {integer}, not {float},"))));
     }
-    Ok(QuantizedLayer { operands, attrs: call.attrs.clone(), grid, why: Vec::new() })
+    let channels = grid.factors.len().max(float.shape.get(1).and_then(|dim| dim.fixed()).unwrap_or(1));
+    let why = computation.why(declared, &grid, channels);
+    Ok(QuantizedLayer { operands, attrs: call.attrs.clone(), grid, why })
 }
 
 struct Computation<'a> {
@@ -70,26 +99,28 @@ impl Scope for Computation<'_> {
 }
 
 impl Computation<'_> {
-    fn run(&mut self, declared: &Declared) -> Result<(), OpError> {
+    /// Gives the variable that could not be computed beside the reason.
+    fn run(&mut self, declared: &Declared) -> Result<(), (Option<Slot>, OpError)> {
         let section = &declared.computation.section;
-        self.bindings =
-            section.given.iter().map(|given| self.given(declared, given)).collect::<Result<_, _>>()?;
+        let given = section.given.iter().map(|given| self.given(declared, given));
+        self.bindings = given.collect::<Result<_, _>>().map_err(|error| (None, error))?;
         self.bindings.resize(section.slots, None);
         for clause in &section.clauses {
             match clause {
                 Clause::Holds(condition, text) => {
                     if condition.holds(self, standard()) != Some(true) {
                         let (op, condition) = (self.layer.call.op(), text.to_string());
-                        return Err(OpError::Condition { op, condition });
+                        return Err((None, OpError::Condition { op, condition }));
                     }
                 }
                 Clause::Let(slot, term) => {
                     let data = match term {
-                        Term::Data(expr) => self.eval(expr)?,
+                        Term::Data(expr) => self.eval(expr),
                         Term::Made(template) => {
-                            self.tensor(template)?.map_or(Data::Value(None), Data::Tensor)
+                            self.tensor(template).map(|tensor| tensor.map_or(Data::Value(None), Data::Tensor))
                         }
                     };
+                    let data = data.map_err(|error| (Some(*slot), error))?;
                     if let Some(place) = self.bindings.get_mut(*slot) {
                         *place = Some(data);
                     }
@@ -129,7 +160,7 @@ impl Computation<'_> {
                 let ends = range.lowest.iter().chain(range.highest.iter()).map(|&end| f64::from(end));
                 Tensor::new(&[2, range.lowest.len()], ends.collect()).map(|ends| Data::Tensor(Arc::new(ends)))
             }
-            Given::FeedsAdd => Some(crate::ir::Attr::Bool(self.layer.feeds_add).into()),
+            Given::FeedsAdd => Some(Attr::Bool(self.layer.feeds_add).into()),
         })
     }
 
@@ -148,7 +179,8 @@ impl Computation<'_> {
         if tensor.dtype() != param.storage {
             let what =
                 format!("parameter `{}` stored as {}, not {},", param.name, tensor.dtype(), param.storage);
-            let way_out = Some(format!("the declaration rounds it by `saturate(…, {})`", param.storage));
+            let round = || format!("the declaration rounds it by `saturate(…, {})`", param.storage);
+            let way_out = (tensor.dtype().is_float() && !param.storage.is_float()).then(round);
             return Err(OpError::Unsupported { op: call.op(), what, way_out });
         }
         Ok((*tensor).clone())
@@ -162,6 +194,31 @@ impl Computation<'_> {
             return Err(call.unsupported("a scale of the result that is not positive"));
         }
         Ok(AffineGrid::hardware(declared.computation.storage, factors.to_vec()))
+    }
+
+    /// Everything that the section names, as it is written, with its value where that is one number or one
+    /// for each channel.
+    fn why(&self, declared: &Declared, grid: &AffineGrid, channels: usize) -> Vec<Why> {
+        let value = |named: &Named| -> Vec<f64> {
+            let Some(slot) = named.slot else { return grid.factors.to_vec() };
+            let tensor = match self.get(slot) {
+                Some(Data::Attr(Attr::Int(v))) => return vec![v as f64],
+                Some(Data::Attr(Attr::Float(v))) => return vec![f64::from(v)],
+                Some(Data::Value(fact)) => {
+                    fact.and_then(|fact| fact.constant).and_then(|constant| constant.tensor(standard()).ok())
+                }
+                Some(data) => tensor_of(data),
+                None => None,
+            };
+            let elements = tensor.map(|tensor| tensor.cast(DType::F64));
+            elements.as_ref().and_then(Tensor::elements::<f64>).unwrap_or_default().to_vec()
+        };
+        let shown = |value: &Vec<f64>| value.len() == 1 || value.len() == channels;
+        let note = |named: &Named| {
+            let why = Why::new(named.name.to_string(), named.text.to_string());
+            why.value(&Some(value(named)).filter(shown).unwrap_or_default())
+        };
+        declared.computation.named.iter().map(note).collect()
     }
 
     fn eval(&self, expr: &Expr) -> Result<Data, OpError> {

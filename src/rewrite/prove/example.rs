@@ -49,6 +49,11 @@ pub fn left(rule: &Rule, words: &str, before: &Graph, read: Option<ValueId>, reg
     head + &qir::print_whole(&graph, registry)
 }
 
+/// Both forms of a declared layer on the same numbers.
+pub fn layer(words: &str, graph: &Graph, registry: &Registry) -> String {
+    format!("// counter-example: {}\n", line(words)) + &qir::print_whole(graph, registry)
+}
+
 fn line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }

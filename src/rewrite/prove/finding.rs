@@ -33,6 +33,15 @@ pub enum CheckError {
         "the left side of rule `{rule}` has a value that can be compared on none of {instances} instances: it is not tested"
     )]
     Undefined { rule: Arc<str>, instances: usize },
+    #[error("layer `{layer}` has an integer form on none of the instances that were tried: {why}")]
+    NoIntegers { layer: Arc<str>, why: String },
+    #[error(
+        "the integer form of layer `{layer}` is {:.0} % off on average: where the float form is {floats}, it stands for {integers}",
+        .share * 100.0
+    )]
+    Far { layer: Arc<str>, floats: f64, integers: f64, share: f64 },
+    #[error("no rule of these files makes layer `{layer}`: its integer form is not tested")]
+    LayerUntested { layer: Arc<str> },
 }
 
 impl Words for CheckError {
@@ -47,6 +56,9 @@ impl Words for CheckError {
             CheckError::Endless { .. } => "Q0546",
             CheckError::Contradiction { .. } => "Q0547",
             CheckError::Undefined { .. } => "Q0548",
+            CheckError::NoIntegers { .. } => "Q0549",
+            CheckError::Far { .. } => "Q0555",
+            CheckError::LayerUntested { .. } => "Q0556",
         }
     }
 
@@ -91,6 +103,14 @@ impl Words for CheckError {
                 "one of them is wrong; what holds in either case goes into two rules"
             }
             CheckError::Undefined { .. } => "is it NaN, infinite or undefined everywhere?",
+            CheckError::NoIntegers { .. } => {
+                "networks would keep the operators float wherever a rule makes it"
+            }
+            CheckError::Far { .. } => {
+                "compare `params` and `integer` with `float`: the order of bounds, a scale, a sign, a parameter on \
+                 another grid"
+            }
+            CheckError::LayerUntested { .. } => "write the `custom_pattern` that makes it",
         };
         vec![hint.to_owned()]
     }

@@ -13,6 +13,7 @@ mod example;
 mod finding;
 mod instance;
 mod lattice;
+mod layers;
 mod numbers;
 mod operands;
 mod plan;
@@ -33,6 +34,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
 pub use finding::{CheckError, Finding, RuleReport};
+pub use layers::{LayerReport, check_layers};
 
 use super::rule::{Contract, Driver, Rule, Ruleset};
 use crate::diag::{Diagnostic, Severity, WithPlaces};
