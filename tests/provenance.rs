@@ -21,7 +21,8 @@ use qirc::rewrite::{self, Application, Contract, Driver, NodeRef, Options, Recor
 use qirc::syntax::{pipeline, qir};
 use qirc::tensor::{DType, Shape, Tensor, TensorType};
 
-const PREPARE: [&str; 6] = ["constants", "cleanup", "movement", "fold_batchnorm", "linear", "pooling"];
+const PREPARE: [&str; 7] =
+    ["constants", "cleanup", "activations", "movement", "fold_batchnorm", "linear", "pooling"];
 const FUSE: [&str; 2] = ["fuse", "fuse_more"];
 
 fn root() -> &'static Path {

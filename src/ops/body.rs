@@ -12,7 +12,7 @@ use super::{
 use crate::tensor::{DType, Element, Tensor};
 
 /// Sums up to this are exact in float32, in any order.
-const EXACT_F32: u128 = 1 << 24;
+pub const EXACT_F32: u128 = 1 << 24;
 /// Values up to this stay exact in float64 when multiplied by 8 bits and increased by one half.
 pub const RESCALABLE: u128 = 1 << 44;
 
@@ -94,13 +94,18 @@ impl Body {
 
     /// `floor(x + 1/2)` of a float64, saturated to an integer type of at most 32 bits.
     pub fn half_up(&mut self, x: &str, to: DType) -> String {
+        self.half_up_within(x, to.integer_range().unwrap_or_default(), to)
+    }
+
+    /// `floor(x + 1/2)` of a float64, saturated to a range of integers of at most 32 bits and stored as `to`.
+    pub fn half_up_within(&mut self, x: &str, (lowest, highest): (i128, i128), to: DType) -> String {
         let half = self.scalar(0.5f64);
         let raised = self.op("Add", &[x, &half]);
         let floor = self.op("Floor", &[&raised]);
+        let whole = DType::I32.integer_range() == Some((lowest, highest));
         // Every integer of 32 bits is a float64.
-        let (lowest, highest) = to.integer_range().unwrap_or_default();
         let (lowest, highest) = (self.scalar(lowest as f64), self.scalar(highest as f64));
-        let clipped = if to == DType::I32 {
+        let clipped = if whole {
             // Bounds of a clip that is read are f32, which that of i32 is not.
             let raised = self.op("Max", &[&floor, &lowest]);
             self.op("Min", &[&raised, &highest])

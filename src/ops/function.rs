@@ -2,23 +2,27 @@
 
 use super::body::Body;
 use super::elementwise::{map, same};
+use super::layer::{Source, Step};
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OpError,
     Operator, Quantize, Schema,
 };
-use crate::ir::{Attrs, ValueId};
+use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels::{Float, special};
 use crate::tensor::{DType, Tensor, TensorType, round};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    FUNCTIONS.iter().map(|function| Box::new(function) as Box<dyn Operator>).collect()
+    let functions = FUNCTIONS.iter().map(|function| Box::new(function) as Box<dyn Operator>);
+    functions.chain([Box::new(Activation) as Box<dyn Operator>]).collect()
 }
 
-/// A function of one number that the device has, if at all, as a lookup table.
+/// A function of one number that the device has, if at all, as a lookup table of a convolution layer.
 ///
 /// Its attributes are called alike in ONNX, and are the second argument of `f32` and `f64`.
 pub struct Function {
     name: &'static str,
+    /// What layers that compute it through a table call it; empty where none does.
+    layer: &'static str,
     onnx: &'static str,
     /// The oldest opset with the version that is understood.
     since: i64,
@@ -51,6 +55,7 @@ const fn offset(name: &'static str, default: f32) -> Parameter {
 /// A row with neither attributes nor promises; the others say what is different.
 const PLAIN: Function = Function {
     name: "",
+    layer: "",
     onnx: "",
     since: 1,
     formula: "",
@@ -176,6 +181,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "celu",
+        layer: "Celu",
         onnx: "Celu",
         since: 12,
         formula: "`y = max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0)`",
@@ -205,6 +211,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "elu",
+        layer: "Elu",
         onnx: "Elu",
         since: 6,
         formula: "`y = x`, or `alpha * (exp(x) - 1)` where x is below zero,",
@@ -247,6 +254,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "gelu",
+        layer: "Gelu",
         onnx: "Gelu",
         since: 20,
         formula: "`y = x / 2 * (1 + erf(x / sqrt(2)))`, in f32 with the erf of the device's polynomials,",
@@ -256,6 +264,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "gelu_tanh",
+        layer: "GeluTanh",
         onnx: "Gelu",
         since: 20,
         formula: "`y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`",
@@ -265,6 +274,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "hard_sigmoid",
+        layer: "HardSigmoid",
         onnx: "HardSigmoid",
         since: 6,
         formula: "`y = min(max(alpha * x + beta, 0), 1)`, product and sum rounded apart,",
@@ -276,6 +286,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "hard_swish",
+        layer: "HardSwish",
         onnx: "HardSwish",
         since: 14,
         formula: "`y = x * min(max(x / 6 + 1/2, 0), 1)`, in f32 with the product by f32's 1/6,",
@@ -285,6 +296,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "leaky_relu",
+        layer: "LeakyRelu",
         onnx: "LeakyRelu",
         since: 6,
         formula: "`y = x`, or `alpha * x` where x is below zero,",
@@ -306,6 +318,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "mish",
+        layer: "Mish",
         onnx: "Mish",
         since: 18,
         formula: "`y = x * tanh(ln(1 + exp(x)))`",
@@ -345,6 +358,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "selu",
+        layer: "Selu",
         onnx: "Selu",
         since: 6,
         formula: "`y = gamma * x`, or `gamma * (alpha * exp(x) - alpha)` where x is not above zero,",
@@ -356,6 +370,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "sigmoid",
+        layer: "Sigmoid",
         onnx: "Sigmoid",
         since: 6,
         formula: "`y = 1 / (1 + exp(-x))`, in f32 by the device's polynomials,",
@@ -412,6 +427,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "softplus",
+        layer: "Softplus",
         onnx: "Softplus",
         since: 1,
         formula: "`y = ln(1 + exp(x))`",
@@ -422,6 +438,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "softsign",
+        layer: "Softsign",
         onnx: "Softsign",
         since: 1,
         formula: "`y = x / (1 + |x|)`",
@@ -442,6 +459,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "swish",
+        layer: "Swish",
         onnx: SWISH,
         since: 24,
         formula: "`y = x * sigmoid(alpha * x)`, in f32 with the sigmoid of the device's polynomials,",
@@ -461,6 +479,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "tanh",
+        layer: "Tanh",
         onnx: "Tanh",
         since: 6,
         formula: "`y = tanh(x)`",
@@ -471,6 +490,7 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "thresholded_relu",
+        layer: "",
         onnx: "ThresholdedRelu",
         since: 10,
         formula: "`y = x` where x is above `alpha`, and 0 elsewhere,",
@@ -498,7 +518,44 @@ pub fn is_monotone(op: &str, attrs: &Attrs) -> bool {
     }
 }
 
+/// The parameters that functions of layers have, by their names as attributes.
+pub const PARAMETERS: [&str; 3] = ["alpha", "beta", "gamma"];
+
+/// The function that layers call so.
+pub fn of_layers(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| !function.layer.is_empty() && function.layer == name)
+}
+
+/// The names of the parameters that it has.
+pub fn parameters_of(function: &'static Function) -> Vec<&'static str> {
+    function.attrs.iter().map(|parameter| parameter.name).collect()
+}
+
 impl Function {
+    /// Its operator.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its parameters, from the attributes of an application or of a layer.
+    pub fn parameters(&self, call: &Call) -> Result<[f32; 2], OpError> {
+        self.values(call)
+    }
+
+    /// Its value in f32, as its operator has it.
+    pub fn value(&self, x: f32, parameters: [f32; 2]) -> f32 {
+        (self.f32)(x, parameters).canonical()
+    }
+
+    /// Its operator as a step of a layer, with the parameters that the layer has.
+    pub fn step(&self, call: &Call) -> Result<Step, OpError> {
+        let mut attrs = Attrs::new();
+        for parameter in self.attrs {
+            attrs.set(parameter.name, call.float(parameter.name)?);
+        }
+        Ok(Step::new(self.name, attrs, &[Source::Previous]))
+    }
+
     fn values(&self, call: &Call) -> Result<[f32; 2], OpError> {
         let mut values = [0.0; 2];
         for (value, parameter) in values.iter_mut().zip(self.attrs) {
@@ -508,7 +565,6 @@ impl Function {
     }
 
     fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-        let x = cx.operand(0)?;
         let stated = cx.opt_text(APPROXIMATE)?.unwrap_or("none");
         let same = |function: &&Function| {
             function.onnx == cx.node.op_type && approximation(function.name).is_none_or(|name| name == stated)
@@ -516,11 +572,17 @@ impl Function {
         let Some(function) = FUNCTIONS.iter().find(same) else {
             return Err(cx.unsupported(format!("`{APPROXIMATE}` = `{stated}`")));
         };
+        function.read(cx)
+    }
+
+    /// The operator with the attributes that a node states.
+    fn read(&self, cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+        let x = cx.operand(0)?;
         let mut attrs = Attrs::new();
-        for parameter in function.attrs {
+        for parameter in self.attrs {
             attrs.set(parameter.name, cx.float(parameter.name, parameter.default)?);
         }
-        Ok(vec![cx.op(function.name, attrs, &[x])?])
+        Ok(vec![cx.op(self.name, attrs, &[x])?])
     }
 }
 
@@ -553,7 +615,11 @@ impl Operator for &'static Function {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::No("the device does not have this function")
+        Quantize::No(if self.layer.is_empty() {
+            "the device does not have this function"
+        } else {
+            "the device has this function only behind a convolution, as part of its layer"
+        })
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
@@ -590,6 +656,95 @@ impl Operator for &'static Function {
     fn examples(&self) -> Vec<Example> {
         let x = Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.5, 100.0]);
         vec![Example { attrs: Attrs::new(), operands: vec![x] }]
+    }
+}
+
+/// Any function that layers compute through a table, under one name: what the rules of layers match.
+pub struct Activation;
+
+impl Activation {
+    fn function(call: &Call) -> Result<&'static Function, OpError> {
+        let name = call.text(ACTIVATION)?;
+        let function = of_layers(name).ok_or_else(|| {
+            let known: Vec<&str> =
+                FUNCTIONS.iter().map(|f| f.layer).filter(|layer| !layer.is_empty()).collect();
+            call.broken("C2", format!("`{ACTIVATION}` is {}, found `{name}`", known.join(", ")))
+        })?;
+        let has = parameters_of(function);
+        for name in PARAMETERS.into_iter().filter(|name| !has.contains(name)) {
+            call.require("C3", call.float(name)? == 0.0, || format!("`{}` has no `{name}`", function.layer))?;
+        }
+        Ok(function)
+    }
+}
+
+/// The attribute that names the function.
+const ACTIVATION: &str = "activation";
+
+impl Operator for Activation {
+    fn schema(&self) -> Schema {
+        let schema = Schema::new(
+            ACTIVATION,
+            "`y = f(x)` for each element, f being the function that a layer calls `activation`: Gelu, GeluTanh, \
+             Swish, HardSwish, LeakyRelu, Sigmoid, HardSigmoid, Tanh, Elu, Selu, Celu, Mish, Softplus or Softsign, with \
+             the parameters `alpha`, `beta` and `gamma` of its operator. It is what the rules of layers match; networks have \
+             the operators themselves.\n\n\
+             * C1: x is plain f32 or f64.\n\
+             * C2: `activation` is one of these names.\n\
+             * C3: parameters that the function does not have are 0.",
+        )
+        .operand("x")
+        .required_attr(ACTIVATION, AttrKind::Str)
+        .rounding();
+        PARAMETERS.into_iter().fold(schema, |schema, name| schema.attr(name, 0.0f32))
+    }
+
+    fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
+        Self::function(call)?.infer(call)
+    }
+
+    fn eval(&self, inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, OpError> {
+        Self::function(&inputs.call)?.eval(inputs, arithmetic)
+    }
+
+    fn quantize(&self) -> Quantize {
+        Quantize::No("an activation runs on the device only as part of a convolution layer")
+    }
+
+    fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        Self::function(&cx.call)?.lower(cx)
+    }
+
+    /// The node that the reference has for the activations of its layers, as the operator that it stands for.
+    fn lifts(&self) -> Vec<Lift> {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let name = cx.opt_text("main_op_type")?.unwrap_or_default();
+            let stated = cx.opt_text(APPROXIMATE)?.unwrap_or("none");
+            let same = |function: &&Function| {
+                !function.layer.is_empty()
+                    && function.onnx == name
+                    && approximation(function.name).is_none_or(|name| name == stated)
+            };
+            let Some(function) = FUNCTIONS.iter().find(same) else {
+                return Err(cx.unsupported(format!("`main_op_type` = `{name}`")));
+            };
+            function.read(cx)
+        }
+        vec![Lift::hardware(ACTIVATION, 1, &["main_op_type", "alpha", APPROXIMATE], lift)]
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let x = || vec![Tensor::new(&[5], vec![-100.0f32, -1.0, 0.0, 1.5, 100.0])];
+        let of = |name: &str| Attrs::new().with(ACTIVATION, name);
+        vec![
+            Example { attrs: of("LeakyRelu").with("alpha", 0.25f32), operands: x() },
+            Example { attrs: of("HardSwish"), operands: x() },
+            Example { attrs: of("HardSigmoid").with("alpha", 0.25f32).with("beta", 0.5f32), operands: x() },
+        ]
     }
 }
 

@@ -32,11 +32,13 @@ mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod prelu;
 mod product;
 mod reduce;
 mod shape;
 mod softmax;
 mod split;
+mod upsample;
 
 #[cfg(test)]
 mod testing;
@@ -79,10 +81,12 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         norm::operators,
         pad::operators,
         pool::operators,
+        prelu::operators,
         reduce::operators,
         shape::operators,
         softmax::operators,
         split::operators,
+        upsample::operators,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

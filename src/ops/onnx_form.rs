@@ -89,6 +89,8 @@ pub struct Bound {
     pub accumulator: u128,
     /// Of the sum of a global pool; 0 where there is none.
     pub pooled: u128,
+    /// Of every partial sum with the high or the low half of each weight's bits, where these are split.
+    pub nibbles: u128,
     /// Some padding value is not one that the input can have.
     pub foreign_padding: bool,
 }
@@ -99,6 +101,7 @@ impl Bound {
         Self {
             accumulator: self.accumulator.max(other.accumulator),
             pooled: self.pooled.max(other.pooled),
+            nibbles: self.nibbles.max(other.nibbles),
             foreign_padding: self.foreign_padding || other.foreign_padding,
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
-use crate::quant::{Calibrated, apply_ranges, calibrate, quantize_akida, ranges_of, refused_layers};
+use crate::quant::{
+    Calibrated, apply_ranges, calibrate, keep_activation_ranges, quantize_akida, ranges_of, refused_layers,
+};
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
@@ -339,10 +341,13 @@ impl Fuse {
         let options = Options { demand_ranges: true, once: self.once, refused, ..Options::default() };
         let (greedy, mut saturated): (Vec<Ruleset>, Vec<Ruleset>) =
             user_rules(cx, true).into_iter().partition(|set| set.driver == Driver::Greedy);
+        let before = graph.clone();
         apply(graph, &greedy, options, cx)?;
         // In one e-graph with the built-in rules, so that they compete by cost.
         saturated.extend(built_in(&self.files, cx)?);
-        apply(graph, &saturated, Options { driver: self.driver, ..options }, cx)
+        apply(graph, &saturated, Options { driver: self.driver, ..options }, cx)?;
+        keep_activation_ranges(&before, graph, cx.registry);
+        Ok(())
     }
 }
 

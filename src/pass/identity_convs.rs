@@ -78,7 +78,8 @@ fn insert(graph: &mut Graph, registry: &Registry, budget: &mut Budget) -> Result
             let readers = graph.uses(value);
             let part_of_conv: Vec<Use> =
                 readers.iter().copied().filter(|at| goes_into_conv(graph, at.node)).collect();
-            if readers.iter().all(|at| graph.node(at.node).op() != Some("conv2d")) {
+            let product = |op: &str| matches!(op, "conv2d" | "conv_transpose2d");
+            if !readers.iter().any(|at| graph.node(at.node).op().is_some_and(product)) {
                 behind(graph, registry, budget, value, &readers, true)?;
             } else if !part_of_conv.is_empty() {
                 behind(graph, registry, budget, value, &part_of_conv, false)?;

@@ -4,6 +4,7 @@
 //! graph holds exactly the integers of the specification; what stays float is said, with the
 //! reason.
 
+mod activations;
 mod akida;
 mod calibrate;
 mod check;
@@ -12,6 +13,7 @@ mod ranges;
 mod report;
 mod samples;
 
+pub use activations::keep_activation_ranges;
 pub use akida::{AkidaOptions, Unquantized, already_quantized, quantize_akida, refused_layers};
 pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};

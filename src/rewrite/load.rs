@@ -15,6 +15,7 @@ use crate::tensor::stays_below;
 
 /// The rule files that come with the program, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
+    ("activations", include_str!("../../passes/activations.qrules")),
     ("cleanup", include_str!("../../passes/cleanup.qrules")),
     ("constants", include_str!("../../passes/constants.qrules")),
     ("entry", include_str!("../../passes/entry.qrules")),

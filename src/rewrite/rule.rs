@@ -60,12 +60,7 @@ pub struct Ruleset {
 impl Ruleset {
     /// Whether some rule makes a hardware layer: the set then belongs to fusion.
     pub fn makes_layers(&self, registry: &Registry) -> bool {
-        let layer = |op: &str| registry.find(op).is_some_and(|entry| entry.schema.layer);
-        let made = |value: &Template| matches!(value, Template::Op(node) if layer(&node.op));
-        self.rules.iter().any(|rule| match &rule.right {
-            Right::Node(node) => layer(&node.op),
-            Right::Values(values) => values.iter().any(made),
-        })
+        self.rules.iter().any(|rule| rule.makes_layer(registry))
     }
 }
 
@@ -93,6 +88,18 @@ pub struct Rule {
     /// Values of the right side that have a name, made when first read.
     pub shared: Vec<(Slot, Template)>,
     pub right: Right,
+}
+
+impl Rule {
+    /// Whether what it makes is a layer.
+    pub fn makes_layer(&self, registry: &Registry) -> bool {
+        let layer = |op: &str| registry.find(op).is_some_and(|entry| entry.schema.layer);
+        let made = |value: &Template| matches!(value, Template::Op(node) if layer(&node.op));
+        match &self.right {
+            Right::Node(node) => layer(&node.op),
+            Right::Values(values) => values.iter().any(made),
+        }
+    }
 }
 
 impl Rule {

@@ -143,6 +143,14 @@ pub fn rescale_f32(acc: i64, multiplier: u8, s: i32, bits: u32) -> i32 {
     shift_and_saturate(product, s, signed_range(bits), |p, s| rn24(2 * p + (1 << s)) >> (s + 1)) as i32
 }
 
+/// [`rescale_f32`] for a divisor of 0, which is what QuantizeML 0.7 stores for one beyond 2^31: a quotient
+/// of 0 and 0 is NaN, and so is infinity times 0; a clip makes NaN the smallest value.
+pub fn rescale_f32_by_zero(acc: i64, multiplier: u8, bits: u32) -> i32 {
+    let (lowest, highest) = signed_range(bits);
+    // Both have at most 24 bits.
+    if acc > 0 && multiplier > 0 { highest as i32 } else { lowest as i32 }
+}
+
 /// Smallest and largest integer of `bits` bits with sign.
 fn signed_range(bits: u32) -> (i128, i128) {
     let highest = (1i128 << (bits - 1)) - 1;
@@ -258,6 +266,37 @@ pub fn fixed<T: LogRounded>(x: T, format: FixedFormat) -> Option<Fixed> {
     Some(Fixed { mantissa, frac })
 }
 
+// ---- P6: tables of a function
+
+/// Bits of the index of a table, with sign; a negative one counts from the end.
+pub const TABLE_BITS: u32 = 11;
+/// Entries of a table.
+pub const TABLE: usize = 1 << TABLE_BITS;
+/// Bits of an entry, with sign.
+pub const ENTRY_BITS: u32 = 14;
+
+/// The real number that each entry of a table is about (hardware-ops §5.4): the index, from 0 up and
+/// then the negative ones, over integers per real, rounded to f32.
+pub fn table_inputs(scale: f64) -> impl Iterator<Item = f32> {
+    let half = 1 << (TABLE_BITS - 1);
+    (0..half).chain(-half..0).map(move |index| (f64::from(index) / scale) as f32)
+}
+
+/// The values of a function as entries of a table: `m = max(max|y|, 2^-16)`, `scale = 8191 / m`,
+/// `q = half_even(y * scale)` saturated, in f32. Gives the entries and the scale (integers per real);
+/// `None` if a value is not finite.
+pub fn table_entries(values: &[f32]) -> Option<(Vec<i32>, f32)> {
+    if !values.iter().all(|y| y.is_finite()) {
+        return None;
+    }
+    let (lowest, highest) = signed_range(ENTRY_BITS);
+    let largest = values.iter().fold(power_of_two(-16) as f32, |m, y| m.max(y.abs()));
+    // All of 14 bits.
+    let scale = highest as f32 / largest;
+    let entry = |&y: &f32| half_even_f32(y * scale).clamp(lowest as f32, highest as f32) as i32;
+    Some((values.iter().map(entry).collect(), scale))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -339,6 +378,28 @@ mod tests {
         assert_eq!(rescale_exact(acc, 1, 20, 8), 100);
         assert_eq!(rescale_f32(acc, 1, 20, 8), 101);
         assert_eq!(naive_f32(acc, 1, 20), 101);
+    }
+
+    #[test]
+    fn dividing_by_zero_is_infinite_or_clipped_as_nan() {
+        let naive =
+            |acc: i64, m: u8| ((acc as f32 / 0.0) * f32::from(m) + 0.5).floor().max(-128.0).min(127.0);
+        for (acc, m) in [(3, 2), (-3, 2), (0, 2), (3, 0), (-3, 0), (0, 0)] {
+            assert_eq!(rescale_f32_by_zero(acc, m, 8) as f32, naive(acc, m), "{acc} {m}");
+        }
+    }
+
+    #[test]
+    fn tables() {
+        let inputs: Vec<f32> = table_inputs(2.0).collect();
+        assert_eq!(
+            (inputs.len(), inputs[0], inputs[1023], inputs[1024], inputs[2047]),
+            (TABLE, 0.0, 511.5, -512.0, -0.5)
+        );
+        // 8191 / 2: ties to even.
+        assert_eq!(table_entries(&[2.0, -2.0, 1.0, 0.0]), Some((vec![8191, -8191, 4096, 0], 4095.5)));
+        assert_eq!(table_entries(&[0.0]), Some((vec![0], 8191.0 * 65536.0)));
+        assert_eq!(table_entries(&[f32::NAN]), None);
     }
 
     #[test]

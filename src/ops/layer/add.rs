@@ -6,7 +6,7 @@ use super::Form;
 use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale};
-use super::lifting::{Parameters, scale_attr};
+use super::lifting::{Parameters, with_scale};
 use super::op_type::{Activation, Base, OpType, Pool};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
@@ -83,10 +83,10 @@ fn eval_integer(inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, 
     });
     match inputs.opt_elements::<f32>(S_OUT)? {
         Some(divisors) => {
-            let rescale = Rescale::new(&[1], divisors);
+            let rescale = Rescale::new(&[1], divisors, arithmetic);
             let rescale =
                 rescale.ok_or_else(|| call.broken("C9", "every element of s_out is a power of two"))?;
-            let int8 = sums.map(|(channel, sum)| rescale.apply(sum, channel, arithmetic)).collect();
+            let int8 = sums.map(|(channel, sum)| rescale.apply(sum, channel)).collect();
             call.result::<i8>(sizes, int8)
         }
         None => {
@@ -206,7 +206,8 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let mut node = Parameters::of(cx)?;
     let scaled = node.op_type.scaled;
-    let operands = vec![node.take()?, node.take()?, node.take()?, node.take()?, node.take_if(scaled)?];
+    let mut operands = vec![node.take()?, node.take()?, node.take()?, node.take()?];
+    operands.push(if scaled { node.take_as(DType::F32)? } else { None });
     let storage = if scaled { DType::I8 } else { DType::I32 };
     node.layer("QuantizedAdd", Attrs::new(), operands, storage)
 }
@@ -280,7 +281,7 @@ impl Operator for QuantizedAdd {
         let name = op_type.to_string();
         function(&name, bound)?;
         let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node(&name, cx.operand_names.to_vec()) };
-        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

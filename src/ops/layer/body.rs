@@ -5,6 +5,7 @@ use crate::ops::body::{Body, RESCALABLE};
 use crate::ops::bound::fits_i32;
 use crate::ops::{Bound, OpError};
 use crate::tensor::DType;
+use crate::tensor::round::TABLE_BITS;
 
 /// # Errors
 /// Some accumulator may pass 32 bits, which the device does not have, or the sum of a pool what
@@ -34,10 +35,20 @@ impl Body {
         }
     }
 
-    /// `Scale / Shift`, exact in float64.
-    pub fn ratio(&mut self) -> String {
-        let multiplier = self.cast("Scale", DType::F64);
-        let divisor = self.cast("Shift", DType::F64);
+    /// Multiplier over divisor, exact in float64.
+    pub fn ratio(&mut self, multiplier: &str, divisor: &str) -> String {
+        let multiplier = self.cast(multiplier, DType::F64);
+        let divisor = self.cast(divisor, DType::F64);
         self.op("Div", &[&multiplier, &divisor])
+    }
+
+    /// The entries of the table for `x`, which is float64; they are int32.
+    pub fn looked_up(&mut self, x: &str) -> String {
+        let ratio = self.ratio("ActScale", "ActShift");
+        let product = self.op("Mul", &[x, &ratio]);
+        let half = 1i128 << (TABLE_BITS - 1);
+        let index = self.half_up_within(&product, (-half, half - 1), DType::I32);
+        // A negative index counts from the end.
+        self.op("Gather", &["LUT_values", &index])
     }
 }

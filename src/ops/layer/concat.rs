@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Form;
 use super::chain::{self, Source, Step};
-use super::lifting::{output_scales, scale_attr, set_grid};
+use super::lifting::{output_scales, set_grid, with_scale};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::body::Body;
@@ -117,7 +117,7 @@ impl Operator for QuantizedConcat {
             domain: BRAINCHIP.to_owned(),
             ..cx.node("QuantizedConcat", cx.operand_names.to_vec())
         };
-        let node = node.attr("scale", scale_attr(cx)?);
+        let node = with_scale(node, cx);
         Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 

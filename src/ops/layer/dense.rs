@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale, Sum, Tail};
-use super::lifting::{Parameters, scale_attr};
+use super::lifting::{Parameters, with_scale};
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
 use super::params::{self, Kernel};
 use super::{Form, activation, activation_step, ceiling, ceiling_is_in_place, expect_integer_form};
@@ -96,19 +96,20 @@ fn sum<S: Sum>(inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, O
         bias.as_deref(),
     );
     let rescale = if is_scaled(call) {
-        let rescale = Rescale::new(inputs.elements(M)?, inputs.elements(S_OUT)?);
+        let rescale = Rescale::new(inputs.elements(M)?, inputs.elements(S_OUT)?, arithmetic);
         Some(rescale.ok_or_else(|| call.broken("C9", "every element of s_out is a power of two"))?)
     } else {
         None
     };
     let tail = Tail {
         max_pool: None,
+        table: None,
         relu: activation(call)? != Activation::None,
         ceiling: inputs.opt_elements(MAX_VALUE)?,
         global: false,
         rescale,
     };
-    integer::finish(call, call.kernel(acc)?, vec![batch, filters], &tail, arithmetic)
+    integer::finish(call, call.kernel(acc)?, vec![batch, filters], &tail)
 }
 
 /// hardware-ops §5.2, §5.3, §5.5 and §5.6.
@@ -154,7 +155,7 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
     };
     let mut operands = vec![LayerOperand::Keep(X), params::constant("Wi", &sizes, integers), bias, max_value];
     let grid = if layer.scaled {
-        let rescaling = params::rescaling(layer, &scales)?;
+        let rescaling = params::rescaling(layer, params::Accumulator::Filters(&scales))?;
         operands.push(params::constant("M", &per_filter, rescaling.multipliers));
         operands.push(params::constant("S_out", &per_filter, rescaling.divisors));
         why.extend(rescaling.why);
@@ -198,7 +199,7 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
     y = body.activated(y, op_type.activation, DType::I32);
     if op_type.scaled {
         let wide = body.cast(&y, DType::F64);
-        let ratio = body.ratio();
+        let ratio = body.ratio("Scale", "Shift");
         body.rescaled(&wide, &ratio);
     }
     Ok(body.function(name, inputs, "Y"))
@@ -211,7 +212,7 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let (x, w) = (node.take()?, node.take()?);
     let b = node.take_if(biased)?;
     let max_value = node.take_if(activation == Activation::ReluClipped)?;
-    let (m, s_out) = (node.take_if(scaled)?, node.take_if(scaled)?);
+    let (m, s_out) = if scaled { node.take_rescale()? } else { (None, None) };
     let storage = if scaled { DType::I8 } else { DType::I32 };
     node.layer("QuantizedDense1D", attrs, vec![x, w, b, max_value, m, s_out], storage)
 }
@@ -243,9 +244,8 @@ impl Operator for QuantizedDense1D {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        call.require("C2", activation(call).is_ok(), || {
-            "`activation` is none, ReLU or ReLUClipped".to_owned()
-        })?;
+        let direct = activation(call).is_ok_and(|activation| activation != Activation::Lut);
+        call.require("C2", direct, || "`activation` is none, ReLU or ReLUClipped".to_owned())?;
         call.require("C3", ceiling_is_in_place(call)?, || {
             "the attribute `max_value` is given in the float form with ReLUClipped".to_owned()
         })?;
@@ -307,7 +307,7 @@ impl Operator for QuantizedDense1D {
             inputs: cx.operand_names.iter().filter(|name| !name.is_empty()).cloned().collect(),
             ..cx.node(&name, Vec::new())
         };
-        Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lifting::vector;
 use super::params::per_index;
 use crate::ir::{Attrs, ValueId};
 use crate::ops::body::Body;
@@ -61,7 +62,11 @@ fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
 }
 
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-    let operands = cx.operands.clone();
+    let mut operands = cx.operands.clone();
+    // Of each pair the second is a scale.
+    for at in (1..operands.len()).step_by(2) {
+        operands[at] = Some(vector(cx, at)?);
+    }
     let name = cx.node.outputs.first().unwrap_or(&cx.node.name).clone();
     let node = cx.builder.node("Dequantizer", Attrs::new(), operands, &name)?;
     let results = cx.builder.graph.node(node).results.len() as u32;

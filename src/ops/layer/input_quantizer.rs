@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lifting::{output_scales, scale_attr, set_grid};
+use super::lifting::{opt_output_scales, set_grid, vector, with_scale};
 use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
 use crate::ops::body::Body;
@@ -173,10 +173,18 @@ fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
 }
 
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-    let (x, scale, zero) = (cx.operand(X)?, cx.operand(SCALE)?, cx.operand(ZERO)?);
+    let (x, scale, zero) = (cx.operand(X)?, vector(cx, SCALE)?, vector(cx, ZERO)?);
     let rank = cx.ty(X)?.shape.rank() as i64;
     let perm = cx.opt_ints("perm")?.map_or_else(|| (0..rank).collect(), <[i64]>::to_vec);
-    let factors = output_scales(cx)?;
+    let factors = match opt_output_scales(cx)? {
+        Some(factors) => factors,
+        None => {
+            let scale = cx.constant(SCALE);
+            let scale = scale.as_deref().and_then(Tensor::elements::<f32>);
+            let scale = scale.ok_or_else(|| cx.unsupported("a scale that is not constant"))?;
+            scale.iter().map(|&scale| 1.0 / f64::from(scale)).collect()
+        }
+    };
     let zeros = cx.constant(ZERO).ok_or_else(|| cx.unsupported("a zero point that is not constant"))?;
     let value = cx.op("InputQuantizer", Attrs::new().with("perm", perm), &[x, scale, zero])?;
     set_grid(cx, value, input_grid(factors, &zeros));
@@ -267,8 +275,7 @@ impl Operator for InputQuantizer {
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         let node =
             OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("InputQuantizer", cx.operand_names.to_vec()) };
-        let node =
-            node.attr("perm", OnnxAttr::Ints(cx.call.ints("perm")?.to_vec())).attr("scale", scale_attr(cx)?);
+        let node = with_scale(node.attr("perm", OnnxAttr::Ints(cx.call.ints("perm")?.to_vec())), cx);
         Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
     }
 

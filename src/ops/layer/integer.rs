@@ -16,6 +16,7 @@ impl Sum for i64 {}
 pub struct Tail<'a> {
     /// Window of a max-pool; its batch and channels are those of the accumulator.
     pub max_pool: Option<Pool2d>,
+    pub table: Option<Table<'a>>,
     pub relu: bool,
     /// Largest value, per channel or one for all.
     pub ceiling: Option<&'a [i32]>,
@@ -26,28 +27,54 @@ pub struct Tail<'a> {
 
 /// Multipliers and exponents of divisors, per channel or one for all.
 pub struct Rescale<'a> {
-    pub multipliers: &'a [u8],
-    pub exponents: Vec<i32>,
+    multipliers: &'a [u8],
+    /// `None` for a divisor of 0, which only f32 divides by.
+    exponents: Vec<Option<i32>>,
+    arithmetic: Arithmetic,
 }
 
 impl<'a> Rescale<'a> {
     /// `None` if a divisor is not a power of two.
-    pub fn new(multipliers: &'a [u8], divisors: &[f32]) -> Option<Self> {
-        let exponents = divisors.iter().map(|&s| round::exponent_of(s.into())).collect::<Option<_>>()?;
-        Some(Self { multipliers, exponents })
+    pub fn new(multipliers: &'a [u8], divisors: &[f32], arithmetic: Arithmetic) -> Option<Self> {
+        let exponent = |&divisor: &f32| match round::exponent_of(divisor.into()) {
+            None if divisor == 0.0 && arithmetic == Arithmetic::F32 => Some(None),
+            exponent => exponent.map(Some),
+        };
+        let exponents = divisors.iter().map(exponent).collect::<Option<_>>()?;
+        Some(Self { multipliers, exponents, arithmetic })
+    }
+
+    /// The integer of `bits` bits for `acc` of `channel`.
+    fn within(&self, acc: i64, channel: usize, bits: u32) -> i32 {
+        // Types were checked: one entry, or one for each channel.
+        let multiplier = per_index(self.multipliers, channel).unwrap_or(1);
+        match (per_index(&self.exponents, channel).unwrap_or(Some(0)), self.arithmetic) {
+            (Some(exponent), Arithmetic::Exact) => round::rescale_exact(acc, multiplier, exponent, bits),
+            (Some(exponent), Arithmetic::F32) => round::rescale_f32(acc, multiplier, exponent, bits),
+            (None, _) => round::rescale_f32_by_zero(acc, multiplier, bits),
+        }
     }
 
     /// The int8 for `acc` of `channel`.
-    pub fn apply(&self, acc: i64, channel: usize, arithmetic: Arithmetic) -> i8 {
-        // Types were checked: one entry, or one for each channel.
-        let multiplier = per_index(self.multipliers, channel).unwrap_or(1);
-        let exponent = per_index(&self.exponents, channel).unwrap_or(0);
-        let rescaled = match arithmetic {
-            Arithmetic::Exact => round::rescale_exact(acc, multiplier, exponent, 8),
-            Arithmetic::F32 => round::rescale_f32(acc, multiplier, exponent, 8),
-        };
+    pub fn apply(&self, acc: i64, channel: usize) -> i8 {
         // Saturated to 8 bits.
-        rescaled as i8
+        self.within(acc, channel, 8) as i8
+    }
+}
+
+/// An activation by the table of its values.
+pub struct Table<'a> {
+    /// What brings an accumulator to an index.
+    pub index: Rescale<'a>,
+    pub entries: &'a [i32],
+}
+
+impl Table<'_> {
+    fn apply<S: Sum>(&self, acc: S, channel: usize) -> S {
+        let index = i64::from(self.index.within(acc.into(), channel, round::TABLE_BITS));
+        // The table has an entry for every index: its type was checked.
+        let at = usize::try_from(index.rem_euclid(round::TABLE as i64)).unwrap_or_default();
+        S::wrap(self.entries.get(at).copied().unwrap_or_default().into())
     }
 }
 
@@ -58,7 +85,6 @@ pub fn finish<S: Sum>(
     mut acc: Vec<S>,
     mut sizes: Vec<usize>,
     tail: &Tail,
-    arithmetic: Arithmetic,
 ) -> Result<Vec<Tensor>, OpError> {
     let channels = sizes.get(1).copied().unwrap_or(1).max(1);
     if let (Some(pool), [batch, channels, height, width]) = (&tail.max_pool, &mut sizes[..]) {
@@ -69,6 +95,11 @@ pub fn finish<S: Sum>(
         [*height, *width] = pool.out_size().unwrap_or_default();
     }
     let mut map = sizes.iter().skip(2).product::<usize>();
+    if let Some(table) = &tail.table {
+        for (plane, values) in acc.chunks_mut(map.max(1)).enumerate() {
+            values.iter_mut().for_each(|value| *value = table.apply(*value, plane % channels));
+        }
+    }
     if tail.relu {
         for (plane, values) in acc.chunks_mut(map.max(1)).enumerate() {
             // Types were checked: one entry, or one for each channel.
@@ -86,7 +117,7 @@ pub fn finish<S: Sum>(
         Some(rescale) => {
             let mut int8 = Vec::with_capacity(acc.len());
             for (plane, values) in acc.chunks(map.max(1)).enumerate() {
-                let rescale = |&acc: &S| rescale.apply(acc.into(), plane % channels, arithmetic);
+                let rescale = |&acc: &S| rescale.apply(acc.into(), plane % channels);
                 int8.extend(values.iter().map(rescale));
             }
             call.result::<i8>(&sizes, int8)

@@ -17,15 +17,19 @@ mod tests;
 mod add;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod dense;
 mod dequantizer;
+mod following;
 mod input_quantizer;
 
 pub use chain::{Source, Step, eval, expand, standard};
 pub use dequantizer::dequantizer_scale;
+pub use following::ACTIVATION_MAX;
 pub use input_quantizer::{InputParameters, input_parameters};
 pub use lifting::{output_scales, set_grid};
 
+use super::function::{Function, of_layers};
 use super::{Call, OpError, Operator};
 use crate::ir::Attrs;
 use op_type::{Activation, Pool};
@@ -35,6 +39,8 @@ pub fn operators() -> Vec<Box<dyn Operator>> {
         Box::new(input_quantizer::InputQuantizer),
         Box::new(conv::QuantizedConv { depthwise: false }),
         Box::new(conv::QuantizedConv { depthwise: true }),
+        Box::new(conv_transpose::QuantizedConvTranspose { depthwise: false }),
+        Box::new(conv_transpose::QuantizedConvTranspose { depthwise: true }),
         Box::new(dense::QuantizedDense1D),
         Box::new(add::QuantizedAdd),
         Box::new(concat::QuantizedConcat),
@@ -60,9 +66,20 @@ impl Form {
 fn activation(call: &Call) -> Result<Activation, OpError> {
     let name = call.text("activation")?;
     match Activation::ALL.into_iter().find(|activation| activation.name() == name) {
-        None | Some(Activation::Lut) => Err(call.unsupported(format!("activation `{name}`"))),
+        None if of_layers(name).is_some() => Ok(Activation::Lut),
+        None => Err(call.unsupported(format!("activation `{name}`"))),
         Some(activation) => Ok(activation),
     }
+}
+
+/// The function that the attribute `activation` names: in the float form of an activation by a table.
+fn function(call: &Call) -> Option<&'static Function> {
+    of_layers(call.attrs.get_str("activation")?)
+}
+
+/// The operator of the function that the float form of a layer applies as its activation.
+pub fn function_name(call: &Call) -> Option<&'static str> {
+    function(call).map(Function::name)
 }
 
 /// The attribute `pool`, if it is one that layers have.
@@ -88,7 +105,8 @@ fn ceiling_is_in_place(call: &Call) -> Result<bool, OpError> {
 /// The step of the float chain that the activation is.
 fn activation_step(call: &Call) -> Result<Option<Step>, OpError> {
     Ok(match activation(call)? {
-        Activation::None | Activation::Lut => None,
+        Activation::None => None,
+        Activation::Lut => Some(following::function_step(call)?),
         Activation::Relu => Some(Step::plain("relu")),
         Activation::ReluClipped => {
             // In the integer form only the shapes of the chain matter, and a clip keeps them.

@@ -11,18 +11,30 @@ pub enum Base {
     InputConv2D,
     Conv2D,
     Depthwise2D,
+    Conv2DTranspose,
+    Depthwise2DTranspose,
     Dense1D,
     Add,
 }
 
 impl Base {
-    const ALL: [Base; 5] = [Base::InputConv2D, Base::Conv2D, Base::Depthwise2D, Base::Dense1D, Base::Add];
+    const ALL: [Base; 7] = [
+        Base::InputConv2D,
+        Base::Conv2D,
+        Base::Depthwise2D,
+        Base::Conv2DTranspose,
+        Base::Depthwise2DTranspose,
+        Base::Dense1D,
+        Base::Add,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Base::InputConv2D => "QuantizedInputConv2D",
             Base::Conv2D => "QuantizedConv2D",
             Base::Depthwise2D => "QuantizedDepthwise2D",
+            Base::Conv2DTranspose => "QuantizedConv2DTranspose",
+            Base::Depthwise2DTranspose => "QuantizedDepthwise2DTranspose",
             Base::Dense1D => "QuantizedDense1D",
             Base::Add => "QuantizedAdd",
         }
@@ -114,12 +126,32 @@ impl OpType {
         })
     }
 
+    /// What a name in a file stands for. Files of QuantizeML 0.7 and 0.8 leave `Scaled` out where it goes
+    /// without saying.
+    pub fn of_file(name: &str) -> Option<OpType> {
+        let older = || format!("{name}Scaled").parse().ok().filter(|op_type: &OpType| op_type.is_older());
+        name.parse().ok().or_else(older)
+    }
+
+    /// The name that QuantizeML 0.7 and 0.8 have for it, where that is another one.
+    pub fn older_name(&self) -> Option<String> {
+        let name = self.to_string();
+        self.is_older().then(|| name.trim_end_matches("Scaled").to_owned())
+    }
+
+    /// Whether QuantizeML 0.7 and 0.8 have it, without `Scaled` in its name.
+    fn is_older(&self) -> bool {
+        matches!(self.base, Base::InputConv2D | Base::Conv2D | Base::Depthwise2D)
+            && matches!(self.activation, Activation::None | Activation::Relu)
+    }
+
     /// Whether the table of the grammar has it.
     fn exists(&self) -> bool {
         let Self { base, flatten, biased, pool, activation, scaled } = *self;
         match base {
             Base::InputConv2D => !flatten && biased && scaled,
             Base::Conv2D | Base::Depthwise2D => !flatten && scaled,
+            Base::Conv2DTranspose | Base::Depthwise2DTranspose => !flatten && pool == Pool::None && scaled,
             Base::Dense1D => pool == Pool::None && activation != Activation::Lut,
             Base::Add => !flatten && !biased && pool == Pool::None && activation == Activation::None,
         }
@@ -152,10 +184,16 @@ mod tests {
     #[test]
     fn every_name_is_read_as_what_it_was_printed_from() {
         let all: Vec<OpType> = Base::ALL.into_iter().flat_map(OpType::all).collect();
-        assert_eq!(all.len(), 12 + 24 + 24 + 24 + 2);
+        assert_eq!(all.len(), 12 + 24 + 24 + 8 + 8 + 24 + 2);
         for op_type in all {
             assert_eq!(op_type.to_string().parse(), Ok(op_type), "{op_type}");
+            assert_eq!(OpType::of_file(&op_type.to_string()), Some(op_type), "{op_type}");
+            if let Some(older) = op_type.older_name() {
+                assert_eq!(older.parse::<OpType>(), Err(()), "{older}");
+                assert_eq!(OpType::of_file(&older), Some(op_type), "{older}");
+            }
         }
+        assert_eq!(OpType::of_file("QuantizedConv2DLUT"), None);
     }
 
     #[test]
@@ -167,7 +205,7 @@ mod tests {
         for name in [
             "QuantizedConv2D",
             "QuantizedInputConv2DScaled",
-            "QuantizedConv2DTransposeScaled",
+            "QuantizedConv2DTransposeMaxPoolScaled",
             "QuantizedConv2DReLUMaxPoolScaled",
             "QuantizedDense1DBiasedFlatten",
             "QuantizedAddReLUScaled",

@@ -3,7 +3,7 @@
 
 use crate::ir::Range;
 use crate::ops::{Call, LayerCall, LayerOperand, OpError, Why};
-use crate::tensor::round::{self, FixedFormat};
+use crate::tensor::round::{self, FixedFormat, LogRounded};
 use crate::tensor::{AffineGrid, Element, Tensor};
 
 /// A quantized operand's scale at index `i` of axis 1.
@@ -129,14 +129,53 @@ pub struct Rescaling {
     pub why: Vec<Why>,
 }
 
-/// §5.5: how accumulators of the given scales become int8.
-pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, OpError> {
+/// Integers per real of what is rescaled, and in which type the reference computes with them.
+#[derive(Clone, Copy)]
+pub enum Accumulator<'a> {
+    /// Of the accumulators of filters, or of all of them.
+    Filters(&'a [f64]),
+    /// Of the entries of a table.
+    Table(f32),
+}
+
+impl Accumulator<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Accumulator::Filters(scales) => scales.len(),
+            Accumulator::Table(_) => 1,
+        }
+    }
+
+    fn at(&self, i: usize) -> Option<f64> {
+        match self {
+            Accumulator::Filters(scales) => per_index(scales, i),
+            Accumulator::Table(scale) => Some(f64::from(*scale)),
+        }
+    }
+
+    /// Multiplier and exponent for a `numerator`, which is an f32 number, over the scale at `i`.
+    fn fixed(&self, call: &Call, numerator: f64, i: usize, shift6: bool) -> Result<round::Fixed, OpError> {
+        match self {
+            // Exact: see above.
+            Accumulator::Table(scale) => fixed(call, numerator as f32 / scale, shift6),
+            // One entry, or as many as there are channels.
+            Accumulator::Filters(scales) => {
+                fixed(call, numerator / per_index(scales, i).unwrap_or(1.0), shift6)
+            }
+        }
+    }
+}
+
+/// §5.5: how accumulators of the given scales become int8. Entries as many as there are scales or entries of
+/// the range.
+pub fn rescaling(layer: &LayerCall, from: Accumulator) -> Result<Rescaling, OpError> {
     let largest = layer.largest()?;
-    if largest.len() != 1 && largest.len() != accumulator.len() {
+    let entries = largest.len().max(from.len());
+    if [largest.len(), from.len()].iter().any(|&len| len != 1 && len != entries) {
         let found = largest.len();
         return Err(layer
             .call
-            .unsupported(format!("a range of {found} entries for {} channels", accumulator.len())));
+            .unsupported(format!("a range of {found} entries for {} channels", from.len())));
     }
     let scales: Vec<f64> = if layer.feeds_add {
         largest.iter().map(|&largest| shift_only_scale(&layer.call, largest)).collect::<Result<_, _>>()?
@@ -144,14 +183,14 @@ pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, Op
         largest.iter().map(|&largest| f64::from(127.0 / largest.max(1e-7))).collect()
     };
     let mut rescaling = Rescaling { multipliers: Vec::new(), divisors: Vec::new(), scales, why: Vec::new() };
-    for (f, &from) in accumulator.iter().enumerate() {
+    for f in 0..entries {
         // One entry or as many as there are channels.
         let to = per_index(&rescaling.scales, f).unwrap_or(1.0);
         let (multiplier, divisor) = if layer.feeds_add {
-            let fixed = fixed(&layer.call, 1.0 / from, false)?;
+            let fixed = from.fixed(&layer.call, 1.0, f, false)?;
             (fixed.mantissa, shift_only_divisor(&layer.call, round::power_of_two(fixed.frac), to)?)
         } else {
-            let fixed = fixed(&layer.call, to / from, true)?;
+            let fixed = from.fixed(&layer.call, to, f, true)?;
             (fixed.mantissa, round::power_of_two(fixed.frac) as f32)
         };
         // An unsigned mantissa of 8 bits.
@@ -163,12 +202,13 @@ pub fn rescaling(layer: &LayerCall, accumulator: &[f64]) -> Result<Rescaling, Op
     } else {
         ("round(S_out * scale / accumulator)", "the power of two with which M has 8 bits")
     };
+    let accumulator: Vec<f64> = (0..from.len()).filter_map(|i| from.at(i)).collect();
     rescaling.why = vec![
         scale_why(layer, &largest, &rescaling.scales),
         Why::new("S_out", divisor).value(&rescaling.divisors),
         Why::new("M", multiplier)
             .term("scale", &rescaling.scales)
-            .term("accumulator", accumulator)
+            .term("accumulator", &accumulator)
             .term("S_out", &rescaling.divisors)
             .value(&rescaling.multipliers),
     ];
@@ -195,7 +235,49 @@ pub fn scale_why(layer: &LayerCall, largest: &[f32], scales: &[f64]) -> Why {
     Why::new("scale", formula).term("largest", largest).value(scales)
 }
 
-fn fixed(call: &Call, value: f64, shift6: bool) -> Result<round::Fixed, OpError> {
+/// The parameters of an activation by a table.
+pub struct Table {
+    pub multipliers: Vec<u8>,
+    pub divisors: Vec<f32>,
+    pub entries: Vec<i32>,
+    /// Integers per real of the entries.
+    pub scale: f32,
+    pub why: Vec<Why>,
+}
+
+/// §5.4: the table of `function` for accumulators of the given scales, `largest` being the largest magnitude
+/// that it is to be read at.
+pub fn table(
+    call: &Call,
+    accumulator: &[f64],
+    largest: f32,
+    function: impl Fn(f32) -> f32,
+) -> Result<Table, OpError> {
+    let inputs = f64::from(1023.0 / largest.max(1e-7));
+    let fixed: Vec<round::Fixed> =
+        accumulator.iter().map(|from| fixed(call, inputs / from, true)).collect::<Result<_, _>>()?;
+    let values: Vec<f32> = round::table_inputs(inputs).map(function).collect();
+    let (entries, scale) = round::table_entries(&values)
+        .ok_or_else(|| call.unsupported(format!("an activation that is not finite up to {largest}")))?;
+    // Unsigned mantissas of 8 bits.
+    let multipliers: Vec<u8> = fixed.iter().map(|fixed| fixed.mantissa as u8).collect();
+    let divisors: Vec<f32> = fixed.iter().map(|fixed| round::power_of_two(fixed.frac) as f32).collect();
+    let why = vec![
+        Why::new("index", "1023 / largest").term("largest", &[largest]).value(&[inputs]),
+        Why::new("S_act", "the power of two with which M_act has 8 bits").value(&divisors),
+        Why::new("M_act", "round(S_act * index / accumulator)")
+            .term("index", &[inputs])
+            .term("accumulator", accumulator)
+            .term("S_act", &divisors)
+            .value(&multipliers),
+        Why::new("entry", "8191 / largest |y|, y being the activation of i / index for every index i")
+            .value(&[scale]),
+        Why::new("LUT", "round(y * entry)"),
+    ];
+    Ok(Table { multipliers, divisors, entries, scale, why })
+}
+
+fn fixed<T: LogRounded>(call: &Call, value: T, shift6: bool) -> Result<round::Fixed, OpError> {
     let format = FixedFormat { bits: 8, signed: false, clamp: false, shift6 };
     round::fixed(value, format).ok_or_else(|| call.unsupported("a scale that is not finite"))
 }

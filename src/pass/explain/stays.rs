@@ -79,7 +79,8 @@ impl Explain<'_> {
         };
         let options = self.options(run);
         let nearly = Nearly::new(&run.before, self.registry, self.sources, &options);
-        let layers: Vec<Ruleset> = self.fusions().flat_map(|run| run.sets.iter().cloned()).collect();
+        let mut layers: Vec<Ruleset> = self.fusions().flat_map(|run| run.sets.iter().cloned()).collect();
+        layers.iter_mut().for_each(|set| set.rules.retain(|rule| rule.makes_layer(self.registry)));
         let near = nearly.at(&layers, node);
         if !near.is_empty() {
             return self.patterns(&run.before, &near, "nearest pattern", out);

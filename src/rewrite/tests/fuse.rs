@@ -27,6 +27,16 @@ fn chain(front: &str, tail: &[&str]) -> (String, String) {
                 shape = [4, 6, 6];
                 format!("conv2d %{last}, %w {{group = 4}}")
             }
+            "conv_transpose2d" => {
+                body += "%w = const @w : f32[4, 6, 3, 3]\n%b = const @b : f32[6]\n";
+                shape = [6, 10, 10];
+                format!("conv_transpose2d %{last}, %w, %b")
+            }
+            "depthwise_transpose" => {
+                body += "%w = const @w : f32[4, 1, 3, 3]\n";
+                shape = [4, 10, 10];
+                format!("conv_transpose2d %{last}, %w {{group = 4}}")
+            }
             "max_pool2d" => {
                 shape = [shape[0], (shape[1] - 3) / 2 + 1, (shape[2] - 3) / 2 + 1];
                 format!("max_pool2d %{last} {{kernel_shape = [3, 3], strides = [2, 2]}}")
@@ -36,7 +46,10 @@ fn chain(front: &str, tail: &[&str]) -> (String, String) {
                 format!("global_avg_pool2d %{last}")
             }
             "clip" => format!("clip %{last} {{max = 2, min = 0}}"),
-            other => format!("{other} %{last}"),
+            other => match other.split_once(' ') {
+                Some((op, attrs)) => format!("{op} %{last} {attrs}"),
+                None => format!("{other} %{last}"),
+            },
         };
         let [c, h, w] = shape;
         body += &format!("%{name} = {line} : f32[N, {c}, {h}, {w}]\n");
@@ -63,13 +76,41 @@ fn every_chain_of_the_table_is_one_layer() {
         &["global_avg_pool2d"],
         &["relu", "global_avg_pool2d"],
         &["clip", "global_avg_pool2d"],
+        &["hard_swish"],
+        &["max_pool2d", "hard_swish"],
+        &["hard_swish", "global_avg_pool2d"],
+        &["gelu"],
+        &["swish"],
+        &["swish {alpha = 0.5}"],
+        &["leaky_relu {alpha = 0.25}"],
+        &["gelu_tanh"],
+        &["sigmoid"],
+        &["hard_sigmoid"],
+        &["tanh"],
+        &["elu"],
+        &["selu"],
+        &["celu"],
+        &["mish"],
+        &["softplus"],
+        &["softsign"],
     ];
     let mut fired = std::collections::BTreeSet::new();
-    for front in ["channel_pad conv2d", "conv2d", "depthwise"] {
+    let fronts = [
+        ("channel_pad conv2d", "QuantizedConv2D"),
+        ("conv2d", "QuantizedConv2D"),
+        ("depthwise", "QuantizedDepthwise2D"),
+        ("conv_transpose2d", "QuantizedConv2DTranspose"),
+        ("depthwise_transpose", "QuantizedDepthwise2DTranspose"),
+    ];
+    for (front, layer) in fronts {
         for tail in tails {
             // The device drops a pool that is fused into a depthwise layer (hardware-ops §8), so only
             // the chains of the reference are fused.
-            if front == "depthwise" && *tail == ["max_pool2d"] {
+            if front == "depthwise" && matches!(tail, ["max_pool2d"] | ["max_pool2d", "hard_swish"]) {
+                continue;
+            }
+            // Behind a transposed convolution the device has no pool at all.
+            if front.contains("transpose") && tail.iter().any(|op| op.contains("pool")) {
                 continue;
             }
             let (signature, body) = chain(front, tail);
@@ -84,7 +125,6 @@ fn every_chain_of_the_table_is_one_layer() {
                     continue;
                 }
                 let text = print(&after);
-                let layer = if front == "depthwise" { "QuantizedDepthwise2D" } else { "QuantizedConv2D" };
                 assert_eq!(ops(&after), [layer], "{driver:?} {front} {tail:?}\n{text}");
                 assert!(difference(&before, &after) < 1e-5, "{text}");
                 fired.extend(log.applied.iter().map(|applied| applied.rule.to_string()));
@@ -106,12 +146,22 @@ fn every_chain_of_the_table_is_one_layer() {
                     None => "none",
                 };
                 let activation = match tail.iter().find(|op| !op.contains("pool")) {
-                    Some(&"relu") => "ReLU",
-                    Some(_) => "ReLUClipped",
-                    None => "none",
+                    Some(&"relu") => "ReLU".to_owned(),
+                    Some(&"clip") => "ReLUClipped".to_owned(),
+                    // `hard_swish` is called HardSwish.
+                    Some(function) => {
+                        let words = function.split(' ').next().unwrap_or_default().split('_');
+                        words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+                    }
+                    None => "none".to_owned(),
                 };
-                assert_eq!((text("pool"), text("activation")), (pool.to_owned(), activation.to_owned()));
-                assert_eq!(attrs.get_float("max_value"), (activation == "ReLUClipped").then_some(2.0));
+                let clipped = (activation == "ReLUClipped").then_some(2.0);
+                let pool = if front.contains("transpose") { "" } else { pool };
+                assert_eq!((text("pool"), text("activation")), (pool.to_owned(), activation));
+                assert_eq!(attrs.get_float("max_value"), clipped);
+                let alpha =
+                    tail.iter().find_map(|op| op.split_once("alpha = ")?.1.strip_suffix('}')?.parse().ok());
+                assert!(alpha.is_none_or(|alpha: f32| attrs.get_float("alpha") == Some(alpha)));
                 let pads = if front.contains(' ') { vec![1, 1, 1, 1] } else { vec![0; 4] };
                 assert_eq!(attrs.get("pads"), Some(&Attr::from(pads)));
             }

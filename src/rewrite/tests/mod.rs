@@ -1,5 +1,6 @@
 //! Rules on graphs.
 
+mod activations;
 mod fuse;
 mod language;
 mod layers;
@@ -35,7 +36,7 @@ fn shown(found: &Diagnostics, sources: &Sources) -> String {
 }
 
 /// A graph from the lines of its body. Constants `@name : f32[…]` are filled with noise, those
-/// whose name has `pos` in it with positive noise, and those with `one` in it with ones; other data
+/// whose name has `pos` in it with positive noise, those with `one` in it with ones, with `half` halves and with `root` roots of them; other data
 /// is written out.
 fn graph(signature: &str, body: &str) -> Graph {
     let mut text = format!("qir 1\n\ngraph @g{signature} {{\n{body}\n}}\n");
@@ -54,6 +55,8 @@ fn graph(signature: &str, body: &str) -> Graph {
                 let value = noise.next();
                 match name {
                     name if name.contains("one") => "1".to_owned(),
+                    name if name.contains("half") => "0.5".to_owned(),
+                    name if name.contains("root") => "0.70710677".to_owned(),
                     name if name.contains("pos") => (value.abs() + 0.25).to_string(),
                     _ => value.to_string(),
                 }

@@ -559,6 +559,59 @@ fn fold_batchnorm() {
             Some(&["dense"]),
         ),
         (
+            "batch_norm_into_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 8, 8])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %b = const @b : f32[4]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = conv_transpose2d %x, %w, %b {pads = [0, 0, 1, 1], strides = [2, 2]} : f32[N, 4, 8, 8]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 8, 8]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "batch_norm_into_conv_transpose2d",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 2, 3, 3]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = conv_transpose2d %x, %w {group = 2} : f32[N, 4, 6, 6]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "batch_norm_into_depthwise_transpose",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 1, 3, 3]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = conv_transpose2d %x, %w {group = 4} : f32[N, 4, 6, 6]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "batch_norm_into_depthwise_transpose",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 2, 3, 3]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = conv_transpose2d %x, %w {group = 2} : f32[N, 4, 6, 6]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
             "batch_norm_into_dense",
             "(%x: f32[N, 7]) -> (%y: f32[N, 4])",
             "%w = const @w : f32[4, 7]\n\
@@ -687,6 +740,20 @@ fn linear() {
              return %y",
             None,
         ),
+        (
+            "upsample2d_to_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 5]) -> (%y: f32[N, 3, 8, 10])",
+            "%y = upsample2d %x {factors = [2, 2]} : f32[N, 3, 8, 10]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "upsample2d_to_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 5]) -> (%y: f32[N, 3, 8, 15])",
+            "%y = upsample2d %x {factors = [2, 3]} : f32[N, 3, 8, 15]\n\
+             return %y",
+            None,
+        ),
     ];
     check(&["linear"], &["fuse"], cases);
 }
@@ -808,6 +875,108 @@ fn fold_constants() {
              %y = mul %d, %c : f32[N, 4]\n\
              return %y",
             Some(&["dense"]),
+        ),
+        (
+            "add_into_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 9, 9])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w {strides = [2, 2]} : f32[N, 4, 9, 9]\n\
+             %y = add %d, %c : f32[N, 4, 9, 9]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "add_into_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 9, 9])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %c = const @c : f32[9, 1]\n\
+             %d = conv_transpose2d %x, %w {strides = [2, 2]} : f32[N, 4, 9, 9]\n\
+             %y = add %d, %c : f32[N, 4, 9, 9]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_conv_transpose2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "mul_into_conv_transpose2d",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 1, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w {group = 4} : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_conv_transpose2d_with_bias",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %b = const @b : f32[4]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w, %b : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "mul_into_depthwise_transpose",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 1, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w {group = 4} : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "mul_into_depthwise_transpose",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 2, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w {group = 2} : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_depthwise_transpose_with_bias",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 1, 3, 3]\n\
+             %b = const @b : f32[4]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %d = conv_transpose2d %x, %w, %b {group = 4} : f32[N, 4, 6, 6]\n\
+             %y = mul %d, %c : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "conv_transpose2d_takes_mul",
+            "(%x: f32[N, 4, 4, 4]) -> (%y: f32[N, 6, 6, 6])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = const @c : f32[4, 1, 1]\n\
+             %m = mul %x, %c : f32[N, 4, 4, 4]\n\
+             %y = conv_transpose2d %m, %w {group = 2} : f32[N, 6, 6, 6]\n\
+             return %y",
+            Some(&["conv_transpose2d"]),
+        ),
+        (
+            "conv_transpose2d_takes_mul",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[3, 4, 3, 3]\n\
+             %c = const @c : f32[4, 4]\n\
+             %m = mul %x, %c : f32[N, 3, 4, 4]\n\
+             %y = conv_transpose2d %m, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
         ),
         (
             "conv2d_takes_mul",

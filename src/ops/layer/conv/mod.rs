@@ -4,10 +4,11 @@ mod onnx;
 mod parameters;
 
 use super::chain::{self, Source, Step};
-use super::integer::{self, Rescale, Sum, Tail};
-use super::op_type::{Activation, NONE, Pool};
-use super::{Form, activation, activation_step, ceiling_is_in_place, pool};
-use crate::ir::{AttrKind, Attrs};
+use super::following::{self, Following, Labels};
+use super::integer::{self, Sum, Tail};
+use super::op_type::{NONE, Pool};
+use super::{Form, pool};
+use crate::ir::Attrs;
 use crate::kernels::{self, Byte, Conv2d, Pool2d};
 use crate::ops::bound;
 use crate::ops::{
@@ -22,9 +23,8 @@ const W: usize = 1;
 const B: usize = 2;
 /// `padding_value` in the float form, `x_pad` in the integer form.
 const PADDING: usize = 3;
-const MAX_VALUE: usize = 4;
-const M: usize = 5;
-const S_OUT: usize = 6;
+const FOLLOWING: Following = Following::from(4);
+const LABELS: Labels = Labels { max_value: "C7", rescale: "C8", table: "C11" };
 
 #[derive(Clone, Copy)]
 pub struct QuantizedConv {
@@ -55,14 +55,7 @@ impl QuantizedConv {
         } else {
             integer::expect_absent(call, "C6", PADDING, "where x is stored as i8")?;
         }
-        let per_filter: &[&[usize]] = &[&[1, filters, 1, 1], &[1, 1, 1, 1]];
-        if activation(call)? == Activation::ReluClipped {
-            integer::expect(call, "C7", MAX_VALUE, DType::I32, per_filter)?;
-        } else {
-            integer::expect_absent(call, "C7", MAX_VALUE, "without ReLUClipped")?;
-        }
-        integer::expect(call, "C8", M, DType::U8, per_filter)?;
-        integer::expect(call, "C8", S_OUT, DType::F32, per_filter)?;
+        FOLLOWING.expect(call, filters, &LABELS)?;
         let shape = types.last().map(|ty| ty.shape.clone()).unwrap_or_default();
         Ok(vec![TensorType::new(DType::I8, shape)])
     }
@@ -132,21 +125,13 @@ impl QuantizedConv {
             pads: call.sizes("pool_pads", 0)?,
             ceil_mode: false,
         };
-        let rescale = Rescale::new(inputs.elements(M)?, inputs.elements(S_OUT)?);
-        let tail = Tail {
-            max_pool: (pool == Pool::Max).then_some(window),
-            relu: activation(call)? != Activation::None,
-            ceiling: inputs.opt_elements(MAX_VALUE)?,
-            global: pool == Pool::GlobalAverage,
-            rescale: Some(
-                rescale.ok_or_else(|| call.broken("C9", "every element of s_out is a power of two"))?,
-            ),
-        };
-        integer::finish(call, acc, vec![batch, filters, rows, columns], &tail, arithmetic)
+        let tail = FOLLOWING.tail(inputs, "C9", pool, arithmetic)?;
+        let tail = Tail { max_pool: (pool == Pool::Max).then_some(window), ..tail };
+        integer::finish(call, acc, vec![batch, filters, rows, columns], &tail)
     }
 }
 
-/// The chain `channel_pad? → conv2d → max_pool2d? → (relu | clip)? → global_avg_pool2d?`.
+/// The chain `channel_pad? → conv2d → max_pool2d? → activation? → global_avg_pool2d?`.
 fn chain(call: &Call, depthwise: bool) -> Result<Vec<Step>, OpError> {
     let group = match call.ty(W)?.shape.first() {
         Some(filters) if depthwise => call.known(filters)? as i64,
@@ -170,10 +155,7 @@ fn chain(call: &Call, depthwise: bool) -> Result<Vec<Step>, OpError> {
             .with("pads", ints("pool_pads")?);
         steps.push(Step::new("max_pool2d", window, &[Source::Previous]));
     }
-    steps.extend(activation_step(call)?);
-    if pool == Pool::GlobalAverage {
-        steps.push(Step::plain("global_avg_pool2d"));
-    }
+    steps.extend(Following::steps(call, pool)?);
     Ok(steps)
 }
 
@@ -205,12 +187,13 @@ fn proof(
     let accumulator = bound::accumulator_bound(weights, filters, bias, |i| byte.max(u128::from(padding(i))));
     let pooled = if pool(call)? == Pool::GlobalAverage {
         let [rows, columns] = conv_size(call, depthwise)?;
-        accumulator.saturating_mul(rows as u128).saturating_mul(columns as u128)
+        // Sizes in memory.
+        following::pooled_bound(call, accumulator, rows.saturating_mul(columns))?
     } else {
         0
     };
     let foreign_padding = x_pad.is_some_and(|pad| pad.iter().any(|pad| !(0..=255).contains(pad)));
-    Ok(Bound { accumulator, pooled, foreign_padding })
+    Ok(Bound { accumulator, pooled, foreign_padding, ..Bound::default() })
 }
 
 impl DeviceLayer for QuantizedConv {
@@ -226,33 +209,22 @@ impl DeviceLayer for QuantizedConv {
 impl Operator for QuantizedConv {
     fn schema(&self) -> Schema {
         let doc = if self.depthwise { DEPTHWISE_DOC } else { CONV_DOC };
-        Schema::new(self.name(), doc)
-            .operand("x")
-            .operand("w")
-            .optional("b")
-            .optional("padding")
-            .optional("max_value")
-            .optional("m")
-            .optional("s_out")
+        let schema =
+            Schema::new(self.name(), doc).operand("x").operand("w").optional("b").optional("padding");
+        Following::of_schema(schema)
             .attr("strides", vec![1, 1])
             .attr("pads", vec![0, 0, 0, 0])
             .attr("pool", NONE)
             .attr("pool_size", vec![1, 1])
             .attr("pool_strides", vec![1, 1])
             .attr("pool_pads", vec![0, 0, 0, 0])
-            .attr("activation", NONE)
-            .optional_attr("max_value", AttrKind::Float)
             .rounding()
             .layer()
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        call.require("C2", activation(call).is_ok() && pool(call).is_ok(), || {
-            "`activation` is none, ReLU or ReLUClipped, and `pool` none, MaxPool or GlobalAvgPool".to_owned()
-        })?;
-        call.require("C3", ceiling_is_in_place(call)?, || {
-            "the attribute `max_value` is given in the float form with ReLUClipped".to_owned()
-        })?;
+        call.require("C2", pool(call).is_ok(), || "`pool` is none, MaxPool or GlobalAvgPool".to_owned())?;
+        FOLLOWING.check_attrs(call, "C2", "C3")?;
         if pool(call)? != Pool::Max {
             let window = ["pool_size", "pool_strides", "pool_pads"];
             let unused = window.iter().all(|name| {
@@ -272,9 +244,7 @@ impl Operator for QuantizedConv {
         }
         match Form::of(call)? {
             Form::Float => {
-                for position in [MAX_VALUE, M, S_OUT] {
-                    integer::expect_absent(call, "C4", position, "in the float form")?;
-                }
+                FOLLOWING.expect_absent(call, "C4")?;
                 let types = chain::types(&chain(call, self.depthwise)?, call.operands)?;
                 Ok(types.into_iter().next_back().into_iter().collect())
             }
@@ -358,7 +328,26 @@ impl Operator for QuantizedConv {
                 divisors.clone(),
             ],
         };
-        let mut examples = vec![float, integer, summed];
+        let activated = Example {
+            attrs: padded.clone().with("pool", "GlobalAvgPool").with("activation", "HardSwish"),
+            operands: vec![map(&[1, 2, 3, 3]), map(&[2, depth, 2, 2])],
+        };
+        let looked_up = Example {
+            attrs: padded.clone().with("activation", "LUT"),
+            operands: vec![
+                bytes(&[1, 2, 3, 3]),
+                bytes(&[2, depth, 2, 2]),
+                None,
+                None,
+                None,
+                multipliers.clone(),
+                divisors.clone(),
+                multipliers.clone(),
+                Tensor::new(&[1, 2, 1, 1], vec![8192f32, 4096.0]),
+                Tensor::new(&[2048], (0..2048).map(|i| (i * 37 % 16_384) - 8192).collect::<Vec<i32>>()),
+            ],
+        };
+        let mut examples = vec![float, integer, summed, activated, looked_up];
         if !self.depthwise {
             examples.push(Example {
                 attrs: padded.clone(),
@@ -385,23 +374,28 @@ macro_rules! conv_doc {
     ($what:literal, $weights:literal, $inputs:literal, $padding:literal, $more:literal) => {
         concat!(
             $what,
-            " In the float form the chain `channel_pad? → conv2d → max_pool2d? → (relu | clip)? → \
+            " In the float form the chain `channel_pad? → conv2d → max_pool2d? → activation? → \
              global_avg_pool2d?` of x, w ",
             $weights,
             ", b `[F]` and the padding value padding `[C]` (0 where absent), with `strides`, `pads` (top, left, \
              bottom, right), the pool `pool` (none, MaxPool with the window `pool_size`, `pool_strides`, \
-             `pool_pads`, or GlobalAvgPool), the activation `activation` (none, ReLU or ReLUClipped) and its ceiling \
-             `max_value`. In the integer form, in exact integers: convolution, b added, max-pool, `max(acc, 0)` and \
-             `min(acc, max_value[f])`, sum over the map (GlobalAvgPool), then `floor(acc * m[f] / s_out[f] + 1/2)` \
-             saturated to int8.\n\n\
+             `pool_pads`, or GlobalAvgPool), and the activation `activation`: none, ReLU, ReLUClipped with the ceiling \
+             `max_value`, or a function that the operator `activation` has, with its `alpha`, `beta` and `gamma`; \
+             `activation_max` is then the largest magnitude that calibration saw of what the function reads. In the \
+             integer form, in exact integers: convolution, b added, max-pool; `max(acc, 0)` and \
+             `min(acc, max_value[f])`, or with LUT `acc = lut[floor(acc * m_act[f] / s_act[f] + 1/2)]`, the index \
+             saturated to 11 bits with sign and counted from the end where it is negative; sum over the map \
+             (GlobalAvgPool), then `floor(acc * m[f] / s_out[f] + 1/2)` saturated to int8.\n\n\
              * C0: sizes of windows, strides and pads are as those of `conv2d` and `max_pool2d`.\n\
              * C1: x is plain f32 or f64 (float form), or stored as ",
             $inputs,
             " (integer form).\n\
-             * C2: `activation` and `pool` have one of the values above.\n\
-             * C3: the attribute `max_value` is there exactly in the float form with ReLUClipped, and the window of \
-             the pool differs from its default only with MaxPool.\n\
-             * C4: max_value, m and s_out are absent in the float form.\n\
+             * C2: `activation` and `pool` have one of the values above; a function is named in the float form, and is \
+             LUT in the integer form.\n\
+             * C3: the attribute `max_value` is there exactly in the float form with ReLUClipped, parameters of a \
+             function and `activation_max` are 0 where there is none that has them, and the window of the pool differs \
+             from its default only with MaxPool.\n\
+             * C4: max_value, m, s_out, m_act, s_act and lut are absent in the float form.\n\
              * C5: in the integer form w is i8 and b is i32.\n\
              * C6: in the integer form padding ",
             $padding,
@@ -409,7 +403,9 @@ macro_rules! conv_doc {
              * C7: in the integer form max_value, i32 `[1, F, 1, 1]` or `[1, 1, 1, 1]`, is there exactly with \
              ReLUClipped.\n\
              * C8: in the integer form m is u8 and s_out f32, both `[1, F, 1, 1]` or `[1, 1, 1, 1]`.\n\
-             * C9: the elements of s_out are powers of two (checked when it runs).",
+             * C9: the elements of s_out and s_act are powers of two (checked when it runs).\n\
+             * C11: in the integer form m_act, u8, and s_act, f32, both `[1, F, 1, 1]` or `[1, 1, 1, 1]`, and lut, \
+             i32 `[2048]`, are there exactly with LUT.",
             $more,
             "\n\n\
              Shapes are as the operators of the chain want them."

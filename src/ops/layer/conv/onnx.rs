@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::super::body;
-use super::super::lifting::{Parameters, scale_attr};
-use super::super::op_type::{Activation, Base, OpType, Pool};
-use super::{B, M, MAX_VALUE, PADDING, QuantizedConv, S_OUT, W, X, proof};
+use super::super::following;
+use super::super::lifting::{Parameters, with_scale};
+use super::super::op_type::{Base, OpType, Pool};
+use super::{B, FOLLOWING, PADDING, QuantizedConv, W, X, proof};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::body::Body;
 use crate::ops::layer::{activation, expect_integer_form, pool};
@@ -56,7 +57,7 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
     let pads = cx.initializer("pads", Tensor::vector(vec![0, 0, top, left, 0, 0, bottom, right]));
     let operand = |position: usize| cx.operand_names.get(position).cloned().unwrap_or_default();
     let inputs = [operand(X), operand(PADDING), operand(W), operand(B), pads];
-    let inputs = inputs.into_iter().chain([MAX_VALUE, M, S_OUT].map(operand));
+    let inputs = inputs.into_iter().chain(FOLLOWING.file_order(cx.operand_names));
     let mut node = OnnxNode {
         domain: BRAINCHIP.to_owned(),
         inputs: inputs.filter(|name| !name.is_empty()).collect(),
@@ -69,7 +70,7 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
         let groups = constant(W).and_then(|w| w.sizes().first().copied()).unwrap_or_default();
         node = node.attr("groups", OnnxAttr::Int(groups as i64));
     }
-    Ok(Lowered::Layer { node: node.attr("scale", scale_attr(cx)?), bound, function: Arc::new(function) })
+    Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
 }
 
 /// The body: pad, convolve, max-pool, activation, sum over the map, rescale.
@@ -87,10 +88,7 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
         inputs.push("bias");
     }
     inputs.push("pads");
-    if op_type.activation == Activation::ReluClipped {
-        inputs.push("max_value");
-    }
-    inputs.extend(["Scale", "Shift"]);
+    inputs.extend(following::function_inputs(&op_type));
 
     let mut body = Body::default();
     // Onnxruntime is faster with integers, but for the few channels of an input and for depthwise.
@@ -116,16 +114,7 @@ fn function(name: &str, bound: Bound) -> Result<OnnxFunction, OpError> {
         ];
         y = body.op_with("MaxPool", &[&y], attrs);
     }
-    y = body.activated(y, op_type.activation, storage);
-    if storage != DType::F64 {
-        y = body.cast(&y, DType::F64);
-    }
-    if op_type.pool == Pool::GlobalAverage {
-        let axes = body.vector(vec![2i64, 3]);
-        y = body.op_with("ReduceSum", &[&y, &axes], vec![("keepdims", OnnxAttr::Int(1))]);
-    }
-    let ratio = body.ratio();
-    body.rescaled(&y, &ratio);
+    following::finish_body(&mut body, &op_type, y, storage);
     Ok(body.function(name, inputs, "Y"))
 }
 
@@ -195,9 +184,6 @@ fn integer_conv(body: &mut Body, op_type: &OpType) -> String {
 fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let mut node = Parameters::of(cx)?;
     let op_type = node.op_type;
-    if op_type.activation == Activation::Lut {
-        return Err(node.cx.unsupported("an activation through a lookup table (LUT)"));
-    }
     let mut attrs =
         Attrs::new().with("pool", op_type.pool.name()).with("activation", op_type.activation.name());
     let mut windows = vec!["strides"];
@@ -210,12 +196,11 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
         }
     }
     let x = node.take()?;
-    let x_pad = node.take_if(op_type.base == Base::InputConv2D)?;
+    let x_pad = if op_type.base == Base::InputConv2D { node.take_as(DType::I32)? } else { None };
     let w = node.take()?;
     let b = node.take_if(op_type.biased)?;
     attrs.set("pads", node.take_pads()?);
-    let max_value = node.take_if(op_type.activation == Activation::ReluClipped)?;
-    let (m, s_out) = (node.take()?, node.take()?);
+    let following = following::lift(&mut node)?;
     let depthwise = op_type.base == Base::Depthwise2D;
     if let Some(groups) = node.cx.opt_int("groups")? {
         let filters = w.and_then(|w| node.cx.builder.graph.ty(w).shape.first()?.fixed());
@@ -224,7 +209,8 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
         }
     }
     let op = QuantizedConv { depthwise }.name();
-    node.layer(op, attrs, vec![x, w, b, x_pad, max_value, m, s_out], DType::I8)
+    let operands = [x, w, b, x_pad].into_iter().chain(following).collect();
+    node.layer(op, attrs, operands, DType::I8)
 }
 
 pub fn lifts(depthwise: bool) -> Vec<Lift> {
@@ -238,5 +224,9 @@ pub fn lifts(depthwise: bool) -> Vec<Lift> {
             (true, true) => &["scale", "strides", "groups", "pool_size", "pool_strides", "pool_pads"],
         }
     };
-    names.map(|name| Lift::hardware(name.to_string(), Version::ANY, attrs(&name), lift)).collect()
+    let both = |op_type: OpType| std::iter::once(op_type.to_string()).chain(op_type.older_name());
+    names
+        .flat_map(|op_type| both(op_type).map(move |name| (name, op_type)))
+        .map(|(name, op_type)| Lift::hardware(name, Version::ANY, attrs(&op_type), lift))
+        .collect()
 }

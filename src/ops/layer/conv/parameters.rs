@@ -3,9 +3,10 @@
 use super::super::op_type::Pool;
 use super::super::params::{self, Kernel};
 use super::{B, PADDING, W, X, conv_size};
-use crate::ops::layer::{ceiling, pool};
-use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer, Why};
-use crate::tensor::{AffineGrid, DType};
+use crate::ops::layer::following::{self, Quantized};
+use crate::ops::layer::pool;
+use crate::ops::{LayerCall, LayerOperand, OpError, QuantizedLayer};
+use crate::tensor::DType;
 
 /// The integer form of a layer in float form.
 pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, OpError> {
@@ -54,42 +55,21 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
         }
         None => LayerOperand::Absent,
     };
-    let per_filter = [1, filters, 1, 1];
-    let max_value = match ceiling(call)? {
-        Some(ceiling) => {
-            let reals = std::iter::repeat_n(f64::from(ceiling), filters);
-            constant_i32("max_value", &per_filter, params::coarse(call, "ceiling", reals, &scales, false)?)
-        }
-        None => LayerOperand::Absent,
-    };
-    let accumulator: Vec<f64> = if pool(call)? == Pool::GlobalAverage {
+    let positions = if pool(call)? == Pool::GlobalAverage {
         let [rows, columns] = conv_size(call, depthwise)?;
-        scales.iter().map(|scale| scale * (rows * columns) as f64).collect()
+        Some(rows * columns)
     } else {
-        scales
+        None
     };
-    if pool(call)? == Pool::GlobalAverage {
-        let area = Why::new("accumulator", "accumulator of one position * positions of the map");
-        why.push(area.value(&accumulator));
-    }
-    let rescaling = params::rescaling(layer, &accumulator)?;
-    why.extend(rescaling.why);
-    let mut attrs = call.attrs.clone();
-    attrs.remove("max_value");
-    Ok(QuantizedLayer {
-        operands: vec![
-            LayerOperand::Keep(X),
-            params::constant("Wi", &sizes, integers),
-            bias,
-            x_pad.map_or(LayerOperand::Absent, |x_pad| constant_i32("Xpad", &[depth], x_pad)),
-            max_value,
-            params::constant("M", &per_filter, rescaling.multipliers),
-            params::constant("S_out", &per_filter, rescaling.divisors),
-        ],
-        attrs,
-        grid: AffineGrid::hardware(DType::I8, rescaling.scales),
-        why,
-    })
+    let Quantized { operands, grid, why: following } = following::quantize(layer, &scales, positions)?;
+    why.extend(following);
+    let constants = [
+        params::constant("Wi", &sizes, integers),
+        bias,
+        x_pad.map_or(LayerOperand::Absent, |x_pad| constant_i32("Xpad", &[depth], x_pad)),
+    ];
+    let operands = std::iter::once(LayerOperand::Keep(X)).chain(constants).chain(operands).collect();
+    Ok(QuantizedLayer { operands, attrs: following::integer_attrs(call)?, grid, why })
 }
 
 /// §5.3: the bias less what the zero points contribute through the quantized kernel.

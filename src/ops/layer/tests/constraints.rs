@@ -42,7 +42,34 @@ fn conv_cases(op: &'static str) -> Vec<Refused<'static>> {
         (op, "C3", with("activation", "ReLUClipped"), float),
         (op, "C3", none().with("max_value", 6.0), float),
         (op, "C3", none().with("pool_size", vec![2, 2]), float),
+        (op, "C3", with("activation", "Gelu").with("alpha", 0.5f32), float),
+        (op, "C3", none().with("activation_max", 2.0f32), float),
     ];
+    let table: &[&str] = if depthwise {
+        &[
+            "i8[N, 2, 4, 4]",
+            "i8[2, 1, 3, 3]",
+            "-",
+            "-",
+            "-",
+            "u8[1, 2, 1, 1]",
+            "f32[1, 2, 1, 1]",
+            "u8[1, 1, 1, 1]",
+        ]
+    } else {
+        &[
+            "i8[N, 2, 4, 4]",
+            "i8[2, 2, 3, 3]",
+            "-",
+            "-",
+            "-",
+            "u8[1, 2, 1, 1]",
+            "f32[1, 2, 1, 1]",
+            "u8[1, 1, 1, 1]",
+        ]
+    };
+    cases.push((op, "C11", none(), table));
+    cases.push((op, "C2", with("activation", "Gelu"), table));
     let integer: [&[&str]; 8] = if depthwise {
         [
             &["u8[N, 2, 4, 4]", "i8[2, 1, 3, 3]", "-", "-", "-", "u8[1, 2, 1, 1]", "f32[1, 2, 1, 1]"],
@@ -96,12 +123,71 @@ fn conv_cases(op: &'static str) -> Vec<Refused<'static>> {
     cases
 }
 
+fn transpose_cases(op: &'static str) -> Vec<Refused<'static>> {
+    let with = |name: &str, value: &str| Attrs::new().with(name, value);
+    let none = Attrs::new;
+    let depthwise = op == "QuantizedDepthwise2DTranspose";
+    let float: &[&str] = if depthwise {
+        &["f32[N, 2, 4, 4]", "f32[2, 1, 3, 3]"]
+    } else {
+        &["f32[N, 2, 4, 4]", "f32[2, 2, 3, 3]"]
+    };
+    let mut cases: Vec<Refused> = vec![
+        (op, "C2", with("activation", "LUT"), float),
+        (op, "C3", with("activation", "ReLUClipped"), float),
+        (op, "C3", none().with("beta", 0.5f32), float),
+    ];
+    let integer: [&[&str]; 6] = if depthwise {
+        [
+            &["u8[N, 2, 4, 4]", "i8[2, 1, 3, 3]", "-", "-", "u8[1, 2, 1, 1]", "f32[1, 2, 1, 1]"],
+            &["f32[N, 2, 4, 4]", "f32[2, 1, 3, 3]", "-", "-", "u8[1, 2, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 1, 3, 3]", "f32[2]", "-", "u8[1, 2, 1, 1]", "f32[1, 2, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 1, 3, 3]", "-", "i32[1, 2, 1, 1]", "u8[1, 2, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 1, 3, 3]", "-", "-", "u8[2]", "f32[1, 2, 1, 1]"],
+            &[
+                "i8[N, 2, 4, 4]",
+                "i8[2, 1, 3, 3]",
+                "-",
+                "-",
+                "u8[1, 1, 1, 1]",
+                "f32[1, 1, 1, 1]",
+                "u8[1, 1, 1, 1]",
+            ],
+        ]
+    } else {
+        [
+            &["u8[N, 2, 4, 4]", "i8[2, 3, 3, 3]", "-", "-", "u8[1, 3, 1, 1]", "f32[1, 3, 1, 1]"],
+            &["f32[N, 2, 4, 4]", "f32[2, 3, 3, 3]", "-", "-", "u8[1, 3, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 3, 3, 3]", "f32[3]", "-", "u8[1, 3, 1, 1]", "f32[1, 3, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 3, 3, 3]", "-", "i32[1, 3, 1, 1]", "u8[1, 3, 1, 1]"],
+            &["i8[N, 2, 4, 4]", "i8[2, 3, 3, 3]", "-", "-", "u8[1, 3, 1, 1]", "i32[1, 3, 1, 1]"],
+            &[
+                "i8[N, 2, 4, 4]",
+                "i8[2, 3, 3, 3]",
+                "-",
+                "-",
+                "u8[1, 1, 1, 1]",
+                "f32[1, 1, 1, 1]",
+                "u8[1, 1, 1, 1]",
+            ],
+        ]
+    };
+    let expected = ["C1", "C4", "C5", "C6", "C7", "C8"];
+    cases.extend(expected.into_iter().zip(integer).map(|(label, operands)| (op, label, none(), operands)));
+    if depthwise {
+        cases.push((op, "C10", none(), &["f32[N, 4, 4, 4]", "f32[2, 2, 3, 3]"]));
+    }
+    cases
+}
+
 fn cases() -> Vec<Refused<'static>> {
     let none = Attrs::new;
     let (dense, add) = ("QuantizedDense1D", "QuantizedAdd");
     let perm = || Attrs::new().with("perm", vec![0, 1]);
     let mut cases = conv_cases("QuantizedConv2D");
     cases.extend(conv_cases("QuantizedDepthwise2D"));
+    cases.extend(transpose_cases("QuantizedConv2DTranspose"));
+    cases.extend(transpose_cases("QuantizedDepthwise2DTranspose"));
     cases.extend([
         (dense, "C1", none(), &["u8[N, 4]", "i8[2, 4]"] as &[&str]),
         (dense, "C2", none().with("activation", "Relu"), &["f32[N, 4]", "f32[2, 4]"]),

@@ -4,16 +4,20 @@ mod constraints;
 mod files;
 mod forms;
 mod parameters;
+mod table;
+mod transpose;
 
 use crate::ir::{Attrs, Range};
 use crate::ops::{Arithmetic, Call, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry};
 use crate::tensor::{AffineGrid, Tensor, TensorType};
 
 /// Every operator of this directory.
-const LAYERS: [&str; 7] = [
+const LAYERS: [&str; 9] = [
     "InputQuantizer",
     "QuantizedConv2D",
     "QuantizedDepthwise2D",
+    "QuantizedConv2DTranspose",
+    "QuantizedDepthwise2DTranspose",
     "QuantizedDense1D",
     "QuantizedAdd",
     "QuantizedConcat",
