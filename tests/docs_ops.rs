@@ -22,7 +22,8 @@ of the operators: `QIRC_BLESS=1 cargo test --test docs_ops` writes it anew.
 * A type is *plain* if its elements stand for themselves, and not for reals on a grid.
 * Float operators compute in the storage of their operands, f32 or f64, and give the same bits on every
   CPU. *Exact* means that no element is rounded, *rounding* that each may be.
-* Constants and attributes that ONNX gives as operands, like the axes of Squeeze, must be constant there.
+* Attributes that ONNX gives as operands, like the axes of Squeeze, must be known when a file is read: constants, or
+  what follows from constants and known sizes; for `qirc run`, lists and numbers that it is given, too.
 * `N` is a size that is known only when the network runs. Operators pass such sizes on; one that would have
   to compute with it says so, and the size must be stated with `--input-shape`.
 ";

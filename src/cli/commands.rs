@@ -222,7 +222,12 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     }
     let row = |tensor: &Tensor| tensor.sizes().split_first().map(|(_, row)| row.to_vec());
     let rows = feeds.iter().filter_map(|(name, tensor)| Some((name.clone(), row(tensor)?))).collect();
-    let (graph, _) = read_model(session, &args.model, InputShapes { rows, ..InputShapes::default() })?;
+    // Lists and numbers; networks compute with larger ones.
+    let list = |tensor: &Tensor| tensor.sizes().len() <= 1;
+    let values = feeds.iter().filter(|(_, tensor)| list(tensor));
+    let values = values.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+    let shapes = InputShapes { rows, values, ..InputShapes::default() };
+    let (graph, _) = read_model(session, &args.model, shapes)?;
     let arithmetic = match args.arithmetic {
         ArithmeticArg::Exact => Arithmetic::Exact,
         ArithmeticArg::F32 => Arithmetic::F32,
@@ -234,7 +239,7 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     let positions: BTreeMap<ValueId, usize> = inner.iter().copied().zip(0..).collect();
     let mut files = ValueFiles::new(session, &args.output_dir, names)?;
     let mut failed: Result<(), Diagnostics> = Ok(());
-    let outputs = plan.run(&feeds, &mut |id, tensor| {
+    let outputs = plan.run_frames(&feeds, &mut |id, tensor| {
         if let Some(&position) = positions.get(&id).filter(|_| failed.is_ok()) {
             failed = files.add(position, graph.ty(id), tensor);
         }

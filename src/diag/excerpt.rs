@@ -11,11 +11,9 @@ const AROUND: usize = 60;
 const CUT: &str = "...";
 
 /// The lines from the first to the last place that matters, long ones only around such places, and with
-/// nothing that acts on a terminal.
+/// nothing that acts on a terminal. Lines before them are empty, so that they keep their numbers.
 pub struct Excerpt {
     pub text: String,
-    /// Lines of the whole text before these.
-    pub lines_before: usize,
     /// Where the pieces that stay begin: in the whole text, and here.
     pieces: Vec<(usize, usize)>,
 }
@@ -29,8 +27,9 @@ impl Excerpt {
         let mut start = text[..first].rfind('\n').map_or(0, |at| at + 1);
         let behind = last.and_then(|last| Some(last + text[last..].find('\n')? + 1));
         let lines = &text[start..behind.unwrap_or(text.len())];
-        let lines_before = text[..start].bytes().filter(|&byte| byte == b'\n').count();
-        let mut excerpt = Self { text: String::with_capacity(lines.len()), lines_before, pieces: Vec::new() };
+        let before = text[..start].bytes().filter(|&byte| byte == b'\n').count();
+        let mut excerpt = Self { text: "\n".repeat(before), pieces: Vec::new() };
+        excerpt.text.reserve(lines.len());
         for line in lines.split_inclusive('\n') {
             let end = start + line.len();
             if line.len() <= WIDEST {
@@ -110,7 +109,8 @@ mod tests {
         let at = text.find("MARK").unwrap();
         let excerpt = Excerpt::new(&text, [at + 4, 6, at, text.len()]);
         let lines: Vec<&str> = excerpt.text.lines().collect();
-        assert_eq!((lines.len(), lines[0], excerpt.lines_before), (4, "short", 1));
+        assert_eq!((lines.len(), lines[0], lines[1]), (5, "", "short"));
+        let lines = &lines[1..];
         assert!(lines[1].starts_with("...") && lines[1].ends_with("..."), "{}", lines[1]);
         assert!(lines.iter().all(|line| line.chars().count() < 140), "{lines:?}");
         assert!(excerpt.text[excerpt.offset(at)..].starts_with("MARK"));
@@ -119,7 +119,7 @@ mod tests {
         // Lines without a place show how they begin, and those around the places are left out.
         assert!(lines[2].starts_with('é') && lines[2].ends_with("..."), "{}", lines[2]);
         let excerpt = Excerpt::new(&text, [at]);
-        assert_eq!((excerpt.text.lines().count(), excerpt.lines_before), (1, 2));
+        assert_eq!(excerpt.text.lines().filter(|line| !line.is_empty()).count(), 1);
     }
 
     #[test]

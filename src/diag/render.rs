@@ -157,12 +157,8 @@ impl<'a> ariadne::Cache<SourceId> for Cache<'a> {
 
     fn fetch(&mut self, id: &SourceId) -> Result<&ariadne::Source<&'a str>, impl std::fmt::Debug> {
         let shown = self.shown;
-        let parse = || {
-            let (text, before) =
-                shown.sources.get(id).map_or(("", 0), |(excerpt, _)| (&*excerpt.text, excerpt.lines_before));
-            ariadne::Source::from(text).with_display_line_offset(before)
-        };
-        Ok::<_, std::fmt::Error>(self.parsed.entry(*id).or_insert_with(parse))
+        let text = || shown.sources.get(id).map_or("", |(excerpt, _)| &excerpt.text);
+        Ok::<_, std::fmt::Error>(self.parsed.entry(*id).or_insert_with(|| ariadne::Source::from(text())))
     }
 
     fn display<'b>(&self, id: &'b SourceId) -> Option<impl std::fmt::Display + 'b> {

@@ -1,7 +1,10 @@
 //! The interpreter: walks a graph, calling the operators' semantics.
 //!
 //! Guarantees: values come in the canonical order, each is freed as soon as its last reader is
-//! done, and the results depend on nothing but graph, inputs and [`Arithmetic`].
+//! done, and the results depend on nothing but graph, inputs and [`Arithmetic`]. Operators with state
+//! begin with zeros, and keep theirs between the runs that share a [`Memory`].
+
+mod frames;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +58,10 @@ impl Report for InterpError {
 
 type Error = WithPlaces<InterpError>;
 
+/// What operators with state know of the frames of earlier runs; at first, that there were none.
+#[derive(Debug, Default)]
+pub struct Memory(BTreeMap<NodeId, Tensor>);
+
 /// A verified graph made ready to run many times: constant expressions are evaluated once.
 pub struct Plan<'a> {
     graph: &'a Graph,
@@ -81,8 +88,8 @@ impl<'a> Plan<'a> {
                 }
                 Kind::Op { .. } => {
                     let known = node.operands.iter().flatten().all(|v| plan.constants.contains_key(v));
-                    if known && !node.operands.is_empty() {
-                        let results = plan.eval(id, &plan.constants)?;
+                    if known && !node.operands.is_empty() && !plan.keeps_state(id) {
+                        let results = plan.eval(id, &plan.constants, &mut Memory::default())?;
                         plan.constants.extend(results);
                     } else {
                         let results =
@@ -103,11 +110,34 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
+    /// Whether some operator keeps a state from one run to the next: the first axis of all inputs is
+    /// time.
+    pub fn has_state(&self) -> bool {
+        self.steps.iter().any(|(id, _)| self.keeps_state(*id))
+    }
+
+    /// Whether the node is of an operator with state that no operand gives it.
+    fn keeps_state(&self, id: NodeId) -> bool {
+        let node = self.graph.node(id);
+        let state = node.op().and_then(|op| self.registry.find(op)).and_then(|entry| entry.schema.state);
+        state.is_some_and(|state| node.operand(state.operand).is_none())
+    }
+
     /// Runs the graph on one tensor per input. `observe` sees every value that is computed, inputs
     /// and constants first, in the canonical order. Returns the tensor of each graph output.
     pub fn run(
         &self,
         feeds: &BTreeMap<String, Tensor>,
+        observe: &mut dyn FnMut(ValueId, &Tensor),
+    ) -> Result<Vec<Tensor>, Error> {
+        self.resume(feeds, &mut Memory::default(), observe)
+    }
+
+    /// [`Plan::run`] on the frames behind those of the runs before that had the same memory.
+    pub fn resume(
+        &self,
+        feeds: &BTreeMap<String, Tensor>,
+        memory: &mut Memory,
         observe: &mut dyn FnMut(ValueId, &Tensor),
     ) -> Result<Vec<Tensor>, Error> {
         let mut values = self.bind(feeds)?;
@@ -120,7 +150,7 @@ impl<'a> Plan<'a> {
             .map(|output| values.get(&output.value).or(self.constants.get(&output.value)).cloned())
             .collect();
         for (id, dead) in &self.steps {
-            for (value, tensor) in self.eval(*id, &values)? {
+            for (value, tensor) in self.eval(*id, &values, memory)? {
                 observe(value, &tensor);
                 for (result, output) in results.iter_mut().zip(outputs) {
                     if output.value == value {
@@ -137,10 +167,15 @@ impl<'a> Plan<'a> {
         Ok(results.into_iter().flatten().collect())
     }
 
-    fn eval(&self, id: NodeId, values: &BTreeMap<ValueId, Tensor>) -> Result<Vec<(ValueId, Tensor)>, Error> {
+    fn eval(
+        &self,
+        id: NodeId,
+        values: &BTreeMap<ValueId, Tensor>,
+        memory: &mut Memory,
+    ) -> Result<Vec<(ValueId, Tensor)>, Error> {
         let node = self.graph.node(id);
         let Kind::Op { op, attrs } = &node.kind else { return Ok(Vec::new()) };
-        let operands: Vec<Option<Tensor>> = node
+        let mut operands: Vec<Option<Tensor>> = node
             .operands
             .iter()
             .map(|operand| {
@@ -148,10 +183,21 @@ impl<'a> Plan<'a> {
                 values.get(value).or_else(|| self.constants.get(value)).cloned()
             })
             .collect();
-        let results = self
-            .registry
-            .eval(op, attrs, &operands, self.arithmetic)
-            .map_err(|error| WithPlaces::new(error.into()).at_loc(&node.loc, ""))?;
+        let fail = |error: OpError| WithPlaces::new(error.into()).at_loc(&node.loc, "");
+        let keeps = self.keeps_state(id);
+        if keeps {
+            let state = match memory.0.remove(&id) {
+                Some(state) => Some(state),
+                None => self.registry.zero_state(op, attrs, &operands).map_err(fail)?,
+            };
+            let position = self.registry.get(op).map_err(fail)?.schema.state.map_or(0, |state| state.operand);
+            operands.resize(operands.len().max(position + 1), None);
+            operands[position] = state;
+        }
+        let mut results = self.registry.eval(op, attrs, &operands, self.arithmetic).map_err(fail)?;
+        if keeps && results.len() > node.results.len() {
+            memory.0.extend(results.pop().map(|state| (id, state)));
+        }
         Ok((0..).map(|result| ValueId { node: id, result }).zip(results).collect())
     }
 

@@ -12,7 +12,7 @@ use super::proto::{
     FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
     ValueInfoProto,
 };
-use super::{OnnxError, attr, emit, tensor};
+use super::{OnnxError, attr, buffers, emit, tensor};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, Names, Node, ValueId};
 use crate::ops::{
@@ -58,6 +58,7 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
     }
     writer.outputs(&mut lowered.node_names);
 
+    buffers::finish(&mut writer.proto);
     let opsets: Opsets =
         functions.iter().map(|(function, _)| (function.domain.clone(), function.opset)).collect();
     let used = writer.proto.node.iter().filter_map(|node| node.domain.as_deref());

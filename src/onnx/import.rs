@@ -14,7 +14,7 @@ use super::wiring::arrange;
 use super::{OnnxError, attr, tensor, ways};
 use crate::diag::{Diagnostics, Loc, Place, WithPlaces};
 use crate::ir::{Graph, Names, ValueId};
-use crate::ops::{BRAINCHIP, Builder, LiftCx, OnnxAttr, OnnxNode, Registry};
+use crate::ops::{BRAINCHIP, Builder, Known, LiftCx, OnnxAttr, OnnxNode, Registry};
 use crate::tensor::{Dim, Shape, Tensor, TensorType};
 
 /// Reads a model. Nodes on which no output depends are left out; types are inferred, not read.
@@ -48,6 +48,8 @@ pub struct InputShapes {
     pub row: Option<Vec<usize>>,
     /// Sizes behind the first axis of inputs: those of the tensors they will see.
     pub rows: BTreeMap<String, Vec<usize>>,
+    /// What inputs will be, where a list among them (axes, sizes) decides types.
+    pub values: BTreeMap<String, Tensor>,
 }
 
 impl InputShapes {
@@ -57,9 +59,16 @@ impl InputShapes {
             return shape.admits(sizes).then(|| Shape::fixed(sizes));
         }
         let row = self.rows.get(name).or(self.row.as_ref().filter(|_| only));
-        match (row, shape.split_first()) {
+        match (row.map(Vec::as_slice), shape.split_first()) {
             (Some(row), Some((batch, rest))) if Shape::new(rest.iter().cloned()).admits(row) => {
                 let row = row.iter().map(|&size| Dim::Fixed(size));
+                Some(Shape::new(std::iter::once(batch.clone()).chain(row)))
+            }
+            // Frames, for an input that has an axis for time.
+            (Some(&[c, h, w]), Some((batch, rest)))
+                if Shape::new(rest.iter().cloned()).admits(&[c, 1, h, w]) =>
+            {
+                let row = [c, 1, h, w].map(Dim::Fixed);
                 Some(Shape::new(std::iter::once(batch.clone()).chain(row)))
             }
             _ => Some(shape),
@@ -137,6 +146,7 @@ struct Importer<'m> {
     initializers: BTreeMap<&'m str, &'m TensorProto>,
     /// Values by their names in the file; `None` where a reported fault is in the way.
     values: BTreeMap<String, Option<ValueId>>,
+    known: Known,
     diagnostics: Diagnostics,
 }
 
@@ -148,6 +158,7 @@ impl<'m> Importer<'m> {
             graph: Graph::new(graph.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("network")),
             initializers: BTreeMap::new(),
             values: BTreeMap::new(),
+            known: Known::default(),
             diagnostics: Diagnostics::default(),
         };
         for tensor in &graph.initializer {
@@ -188,7 +199,15 @@ impl<'m> Importer<'m> {
                 Ok(ty.with_shape(shape))
             });
             let value = match shaped {
-                Ok(ty) => Some(self.graph.add_input(name, ty, Loc::unknown())),
+                Ok(ty) => {
+                    let given = shapes
+                        .values
+                        .get(name)
+                        .filter(|tensor| tensor.dtype() == ty.storage() && ty.shape.admits(tensor.sizes()));
+                    let value = self.graph.add_input(name, ty, Loc::unknown());
+                    given.into_iter().for_each(|tensor| self.known.give(value, tensor.clone()));
+                    Some(value)
+                }
                 Err(problem) => {
                     self.fault(OnnxError::InputType { name: name.to_owned(), problem });
                     None
@@ -311,7 +330,8 @@ impl<'m> Importer<'m> {
             attrs,
         };
         let builder = Builder { graph: &mut self.graph, registry: self.registry, loc: here.clone().into() };
-        let mut cx = LiftCx { builder, node: &plain, opset: node.opset, operands: operands.clone() };
+        let (known, operands_of) = (&self.known, operands.clone());
+        let mut cx = LiftCx { builder, node: &plain, opset: node.opset, operands: operands_of, known };
         let values = lift.read(&mut cx).map_err(|error| WithPlaces::new(error).at(here.clone(), ""))?;
         // An operand that is handed through (Identity) keeps its own name.
         let made = |value: ValueId| !operands.contains(&Some(value));

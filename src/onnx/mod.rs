@@ -4,6 +4,7 @@
 //! to the files' real sizes; the same model is written as the same bytes, whole or not at all.
 
 mod attr;
+mod buffers;
 mod emit;
 mod error;
 mod export;

@@ -17,7 +17,6 @@ pub fn way(domain: &str, op_type: &str) -> Option<&'static str> {
         "NonZero" => {
             "fix the input sizes and fold constants before (onnxsim or onnxruntime's offline optimization)"
         }
-        "Einsum" => "write it as Transpose and MatMul",
         _ => return None,
     })
 }

@@ -2,13 +2,13 @@
 
 use ndarray::{IxDyn, Zip};
 
-use super::number::Number;
+use super::number::{NUMBERS, Number, for_number};
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
     Version,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{DType, Element, Shape, Tensor, TensorType, broadcast};
+use crate::tensor::{Element, Shape, Tensor, TensorType, broadcast};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max]
@@ -34,7 +34,7 @@ macro_rules! doc {
         concat!(
             $formula,
             "\n\nShapes broadcast as in ONNX: axes are aligned at the end, and a size of 1 stretches.\n\n\
-             * C1: a and b are plain and stored alike, as f32, f64, i32 or i64.\n\
+             * C1: a and b are plain and stored alike, as floats or integers.\n\
              * C2: on every axis, sizes (or names of unknown sizes) are equal or one of them is 1."
         )
     };
@@ -129,18 +129,12 @@ impl Operator for Binary {
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        let storage = call.same_plain("C1", &[DType::F32, DType::F64, DType::I32, DType::I64])?;
+        let storage = call.same_plain("C1", &NUMBERS)?;
         Ok(vec![TensorType::new(storage, result_shape(call)?)])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        match inputs.get(0)?.dtype() {
-            DType::F32 => self.apply::<f32>(inputs),
-            DType::F64 => self.apply::<f64>(inputs),
-            DType::I32 => self.apply::<i32>(inputs),
-            DType::I64 => self.apply::<i64>(inputs),
-            other => Err(inputs.call.unsupported(format!("storage {other}"))),
-        }
+        for_number!(inputs.call, inputs.get(0)?.dtype(), T => self.apply::<T>(inputs))
     }
 
     fn quantize(&self) -> Quantize {
@@ -162,7 +156,11 @@ impl Operator for Binary {
         const MANY: [Version; 2] = [Version::new(6, Version::ANY, &[]), Version::new(8, Version::ANY, &[])];
         match self {
             // Before opset 7 the broadcast was an attribute.
-            Binary::Add => vec![Lift::standard("Add", TWO, lift_two), Lift::standard("Sum", MANY, lift_many)],
+            Binary::Add => vec![
+                Lift::standard("Add", TWO, lift_two),
+                Lift::standard("Sum", MANY, lift_many),
+                Lift::standard("Mean", MANY, lift_mean),
+            ],
             Binary::Min | Binary::Max => vec![Lift::standard(self.onnx(), MANY, lift_many)],
             Binary::Sub | Binary::Mul | Binary::Div => vec![Lift::standard(self.onnx(), TWO, lift_two)],
         }
@@ -195,6 +193,18 @@ fn lift_two(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
 /// `f(x0, x1, …, xn) = f(f(f(x0, x1), …), xn)`.
 fn lift_many(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let op = name_of(&cx.node.op_type);
+    Ok(vec![nested(cx, None, &op)?])
+}
+
+/// The sum of all operands, divided by their number.
+fn lift_mean(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let sum = nested(cx, Some("sum"), "add")?;
+    // As many as operands are in memory.
+    let count = cx.number_like(0, "count", cx.node.inputs.len() as f32)?;
+    Ok(vec![cx.op("div", Attrs::new(), &[sum, count])?])
+}
+
+fn nested(cx: &mut LiftCx, suffix: Option<&str>, op: &str) -> Result<ValueId, OpError> {
     let count = cx.node.inputs.len();
     if cx.opset < 8 {
         for position in 1..count {
@@ -205,14 +215,14 @@ fn lift_many(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     }
     let mut y = cx.operand(0)?;
     if count == 1 {
-        return Ok(vec![cx.op("identity", Attrs::new(), &[y])?]);
+        return cx.step_or_op(suffix, "identity", Attrs::new(), &[y]);
     }
     for position in 1..count - 1 {
         let x = cx.operand(position)?;
-        y = cx.step(&position.to_string(), &op, Attrs::new(), &[y, x])?;
+        y = cx.step(&position.to_string(), op, Attrs::new(), &[y, x])?;
     }
     let last = cx.operand(count - 1)?;
-    Ok(vec![cx.op(&op, Attrs::new(), &[y, last])?])
+    cx.step_or_op(suffix, op, Attrs::new(), &[y, last])
 }
 
 #[cfg(test)]
@@ -233,7 +243,7 @@ mod tests {
                 op,
                 &[
                     ("C1", none(), &["f32[2]", "f64[2]"]),
-                    ("C1", none(), &["i8[2]", "i8[2]"]),
+                    ("C1", none(), &["bool[2]", "bool[2]"]),
                     ("C2", none(), &["f32[2, 3]", "f32[2]"]),
                     ("C2", none(), &["f32[N, 3]", "f32[4, 3]"]),
                 ],

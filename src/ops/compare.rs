@@ -5,9 +5,10 @@ use ndarray::{IxDyn, Zip};
 use super::arithmetic::{result_shape, zip};
 use super::elementwise::{map, same};
 use super::{
-    Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OpError, Operator, Quantize, Schema, Version,
+    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
+    Version,
 };
-use crate::ir::Attrs;
+use crate::ir::{Attrs, ValueId};
 use crate::tensor::{Array, DType, Element, Grid, Shape, Tensor, TensorType, broadcast, dispatch};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
@@ -114,7 +115,13 @@ impl Operator for Compare {
 
     fn lifts(&self) -> Vec<Lift> {
         let (name, onnx, _, since) = self.row();
-        lift_two(name, onnx, since)
+        let mut lifts = lift_two(name, onnx, since);
+        if matches!(self, Compare::Equal) {
+            lifts.push(Lift::standard("IsNaN", [Version::new(9, 1, &[])], lift_is_nan));
+            let attrs = &["detect_negative", "detect_positive"];
+            lifts.push(Lift::standard("IsInf", [Version::new(10, 1, attrs)], lift_is_inf));
+        }
+        lifts
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -312,10 +319,16 @@ impl Operator for Select {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        vec![Lift::standard("Where", [Version::new(9, 3, &[])], |cx| {
+        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let (c, a, b) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
             Ok(vec![cx.op("select", Attrs::new(), &[c, a, b])?])
-        })]
+        }
+        vec![
+            Lift::standard("Where", [Version::new(9, 3, &[])], lift),
+            Lift::standard("Shrink", [Version::new(9, 1, &["bias", "lambd"])], lift_shrink),
+            Lift::standard("Trilu", [Version::new(14, 2, &["upper"])], lift_trilu),
+            Lift::standard("OneHot", [Version::new(9, 3, &["axis"])], lift_one_hot),
+        ]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -327,6 +340,103 @@ impl Operator for Select {
         let (a, b) = (Tensor::new(&[3], vec![1.0f32, 2.0, 3.0]), Tensor::scalar(-1.0f32));
         vec![Example { attrs: Attrs::new(), operands: vec![c, a, Some(b)] }]
     }
+}
+
+/// What is not even equal to itself.
+fn lift_is_nan(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let same = cx.step("number", "equal", Attrs::new(), &[x, x])?;
+    Ok(vec![cx.op("not", Attrs::new(), &[same])?])
+}
+
+fn lift_is_inf(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let (negative, positive) = (cx.int("detect_negative", 1)? != 0, cx.int("detect_positive", 1)? != 0);
+    if !negative && !positive {
+        return Ok(vec![cx.op("less", Attrs::new(), &[x, x])?]);
+    }
+    let infinity = if positive { f32::INFINITY } else { f32::NEG_INFINITY };
+    let infinity = cx.number_like(0, "infinity", infinity)?;
+    let x = if negative && positive { cx.step("abs", "abs", Attrs::new(), &[x])? } else { x };
+    Ok(vec![cx.op("equal", Attrs::new(), &[x, infinity])?])
+}
+
+/// `x + bias` below `-lambd`, `x - bias` above `lambd`, and 0 between.
+fn lift_shrink(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let (bias, limit) = (cx.float("bias", 0.0)?, cx.float("lambd", 0.5)?);
+    let none = Attrs::new;
+    let (zero, bias) = (cx.number_like(0, "zero", 0.0)?, cx.number_like(0, "bias", bias)?);
+    let (low, high) = (cx.number_like(0, "low", -limit)?, cx.number_like(0, "high", limit)?);
+    let below = cx.step("below", "less", none(), &[x, low])?;
+    let above = cx.step("above", "greater", none(), &[x, high])?;
+    let (raised, lowered) =
+        (cx.step("raised", "add", none(), &[x, bias])?, cx.step("lowered", "sub", none(), &[x, bias])?);
+    let positive = cx.step("positive", "select", none(), &[above, lowered, zero])?;
+    Ok(vec![cx.op("select", none(), &[below, raised, positive])?])
+}
+
+/// The part of every matrix on and above diagonal k, or on and below it; 0 elsewhere.
+fn lift_trilu(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let shape = cx.ty(0)?.shape.clone();
+    let [.., rows, columns] = &*shape else {
+        return Err(cx.invalid("is about matrices"));
+    };
+    let (rows, columns) = (cx.known(rows)?, cx.known(columns)?);
+    let upper = cx.int("upper", 1)? != 0;
+    let k = match cx.constant_ints(1, "k")?.as_deref() {
+        None => 0,
+        Some(&[k]) => i128::from(k),
+        Some(_) => return Err(cx.invalid("`k` is one number")),
+    };
+    let kept = |at: usize| {
+        let above = (at % columns) as i128 - (at / columns) as i128;
+        if upper { above >= k } else { above <= k }
+    };
+    let count = rows.checked_mul(columns).filter(|&count| count <= 1 << 28);
+    let count =
+        count.ok_or_else(|| cx.unsupported(format!("matrices of {rows} rows and {columns} columns")))?;
+    let mask = Tensor::new(&[rows, columns], (0..count).map(kept).collect());
+    let mask = mask.ok_or_else(|| cx.unsupported("matrices of this size"))?;
+    let mask = cx.add_const("mask", mask);
+    let zero = cx.number_like(0, "zero", 0.0)?;
+    Ok(vec![cx.op("select", Attrs::new(), &[mask, x, zero])?])
+}
+
+/// Along a new axis of size depth, the second of two values at the index, and the first elsewhere.
+fn lift_one_hot(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, values) = (cx.operand(0)?, cx.operand(2)?);
+    cx.operand(1)?;
+    let rank = cx.ty(0)?.shape.rank() + 1;
+    let axis = cx.axis(cx.int("axis", -1)?, rank, rank)?;
+    let depth = cx.constant(1).filter(|depth| depth.len() == 1);
+    let depth = depth.ok_or_else(|| cx.not_constant("`depth` that is not a constant".to_owned()))?;
+    let depth = depth.cast(DType::I64).elements::<i64>().and_then(|depth| depth.first().copied());
+    let Some(depth) = depth.filter(|depth| (0..=1 << 24).contains(depth)) else {
+        return Err(cx.unsupported("a depth that is not from 0 to 2^24"));
+    };
+    let none = Attrs::new;
+    let wide = cx.step("wide", "cast", none().with("to", DType::I64), &[x])?;
+    let (zero, size) =
+        (cx.add_const("zero", Tensor::scalar(0i64)), cx.add_const("depth", Tensor::scalar(depth)));
+    let negative = cx.step("negative", "less", none(), &[wide, zero])?;
+    let raised = cx.step("raised", "add", none(), &[wide, size])?;
+    let index = cx.step("index", "select", none(), &[negative, raised, wide])?;
+    let index = cx.step("along", "unsqueeze", none().with("axes", vec![axis]), &[index])?;
+    // `axis` is below the rank, and the depth is small.
+    let mut sizes = vec![1; rank];
+    sizes[axis as usize] = depth as usize;
+    let places = Tensor::new(&sizes, (0..depth).collect());
+    let places = places.ok_or_else(|| cx.unsupported("a depth of this size"))?;
+    let places = cx.add_const("places", places);
+    let on = cx.step("on", "equal", none(), &[index, places])?;
+    let value = |cx: &mut LiftCx, suffix: &str, at: i64| {
+        let at = cx.add_const(&format!("{suffix}_at"), Tensor::scalar(at));
+        cx.step(suffix, "gather", none().with("axis", 0), &[values, at])
+    };
+    let (off_value, on_value) = (value(cx, "off_value", 0)?, value(cx, "on_value", 1)?);
+    Ok(vec![cx.op("select", none(), &[on, on_value, off_value])?])
 }
 
 #[cfg(test)]

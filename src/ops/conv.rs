@@ -1,8 +1,10 @@
 //! Two-dimensional convolution: `conv2d`.
 
 use super::body::Body;
+use super::conv3d;
 use super::number::Real;
 use super::product::{self, Product};
+use super::quantized;
 use super::window::{self, Spatial};
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
@@ -88,14 +90,16 @@ impl Conv2d {
         Ok(attrs)
     }
 
-    fn lift_attrs(cx: &LiftCx) -> Result<Attrs, OpError> {
-        let spatial = Spatial::of_conv(cx)?;
+    /// The attributes, and how many spatial axes there are; the weights are the operand at position `w`.
+    fn lift_attrs(cx: &LiftCx, w: usize) -> Result<(Attrs, usize), OpError> {
+        let spatial = Spatial::of_conv(cx, w)?;
         let pads = window::pads(cx, &window::spatial_size(cx, 0)?, &spatial)?;
-        Ok(Attrs::new()
+        let attrs = Attrs::new()
             .with("strides", spatial.strides.to_vec())
             .with("dilations", spatial.dilations.to_vec())
             .with("pads", pads.to_vec())
-            .with("group", cx.int("group", 1)?))
+            .with("group", cx.int("group", 1)?);
+        Ok((attrs, spatial.axes))
     }
 }
 
@@ -193,17 +197,35 @@ impl Operator for Conv2d {
         const ATTRS: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             product::expect_floats(cx)?;
-            let (x, w, attrs) = (cx.operand(0)?, cx.operand(1)?, Conv2d::lift_attrs(cx)?);
-            Ok(vec![cx.op_with("conv2d", attrs, vec![Some(x), Some(w), cx.opt_operand(2)])?])
+            if cx.ty(0)?.shape.rank() == 5 {
+                return conv3d::lift(cx);
+            }
+            let (x, w, (attrs, axes)) = (cx.operand(0)?, cx.operand(1)?, Conv2d::lift_attrs(cx, 1)?);
+            let mut operands = vec![window::as_rows(cx, "row", x)?, window::as_rows(cx, "w_row", w)?];
+            operands.extend(cx.opt_operand(2));
+            Ok(vec![window::op_on_rows(cx, axes, "conv2d", attrs, &operands)?])
         }
         fn lift_integer(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let attrs = Conv2d::lift_attrs(cx)?;
-            let (x, w) = (product::lift_operand(cx, "x", 0, 2)?, product::lift_operand(cx, "w", 1, 3)?);
-            Ok(vec![cx.op("conv2d", attrs, &[x, w])?])
+            let (attrs, axes) = Conv2d::lift_attrs(cx, 1)?;
+            if let Ok(x) = product::lift_operand(cx, "x", 0, 2)
+                && let Ok(w) = product::lift_operand(cx, "w", 1, 3)
+                && cx.builder.graph.ty(w).storage() == DType::I8
+            {
+                let operands = [window::as_rows(cx, "x_row", x)?, window::as_rows(cx, "w_row", w)?];
+                return Ok(vec![window::op_on_rows(cx, axes, "conv2d", attrs, &operands)?]);
+            }
+            let sum = wide_sum(cx, attrs, axes, [0, 2], [1, 3], None)?;
+            Ok(vec![quantized::as_i32(cx, sum)?])
+        }
+        fn lift_quantized(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let (attrs, axes) = Conv2d::lift_attrs(cx, 3)?;
+            let sum = wide_sum(cx, attrs, axes, [0, 2], [3, 5], cx.opt_operand(8))?;
+            Ok(vec![quantized::requantized(cx, sum, [(1, 0), (4, axes), (6, 0)], 7)?])
         }
         vec![
             Lift::standard("Conv", [Version::new(1, 3, ATTRS)], lift),
             Lift::standard("ConvInteger", [Version::new(10, 4, ATTRS)], lift_integer),
+            Lift::standard("QLinearConv", [Version::new(10, 9, ATTRS)], lift_quantized),
         ]
     }
 
@@ -235,6 +257,29 @@ impl Operator for Conv2d {
             },
         ]
     }
+}
+
+/// A convolution of 8-bit integers with any zero points as one of f64; x and w are positions of an operand and of
+/// its zero point.
+fn wide_sum(
+    cx: &mut LiftCx,
+    attrs: Attrs,
+    axes: usize,
+    x: [usize; 2],
+    w: [usize; 2],
+    bias: Option<ValueId>,
+) -> Result<ValueId, OpError> {
+    let x = quantized::wide(cx, "x", x[0], x[1], 0)?;
+    let w = quantized::wide(cx, "w", w[0], w[1], axes + 1)?;
+    let mut operands = vec![window::as_rows(cx, "x_row", x)?, window::as_rows(cx, "w_row", w)?];
+    if let Some(bias) = bias {
+        operands.push(cx.step("bias", "cast", Attrs::new().with("to", DType::F64), &[bias])?);
+    }
+    let sum = cx.step("products", "conv2d", attrs, &operands)?;
+    if axes == 2 {
+        return Ok(sum);
+    }
+    cx.step("products_row", "squeeze", Attrs::new().with("axes", vec![2]), &[sum])
 }
 
 #[cfg(test)]
@@ -322,7 +367,20 @@ mod tests {
         assert!(matches!(pads(&[auto("AROUND")], x, w), Err(OpError::Invalid { .. })));
         let kernel = ("kernel_shape", OnnxAttr::Ints(vec![3, 3]));
         assert!(matches!(pads(&[kernel], x, w), Err(OpError::Invalid { .. })));
-        assert!(matches!(pads(&[], "f32[1, 3, 8]", "f32[4, 3, 3]"), Err(OpError::Unsupported { .. })));
+        assert!(matches!(
+            pads(&[], "f32[1, 3, 8, 8, 8]", "f32[4, 3, 3, 3, 3]"),
+            Err(OpError::Unsupported { .. })
+        ));
+        assert!(matches!(pads(&[], "f32[1, 3, 8]", "f32[4, 3, 3, 1]"), Err(OpError::Invalid { .. })));
+    }
+
+    #[test]
+    fn one_spatial_axis_is_one_row() {
+        let (x, w) = (tensor(&[1, 1, 4], [1.0f32, 2.0, 3.0, 4.0]), tensor(&[1, 1, 2], [1.0f32, 10.0]));
+        let node =
+            onnx("Conv", &[("pads", OnnxAttr::Ints(vec![1, 0])), ("strides", OnnxAttr::Ints(vec![2]))]);
+        let y = lift_and_eval(&node, 13, &[Operand::Input(x), Operand::Input(w)]);
+        assert_eq!(y, Ok(tensor(&[1, 1, 2], [10.0f32, 32.0])));
     }
 
     #[test]

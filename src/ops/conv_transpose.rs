@@ -152,7 +152,7 @@ impl Operator for ConvTranspose2d {
         ];
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             product::expect_floats(cx)?;
-            let (mut x, mut w) = (cx.operand(0)?, cx.operand(1)?);
+            let (x, w) = (cx.operand(0)?, cx.operand(1)?);
             let axes = match [cx.ty(0)?.shape.rank(), cx.ty(1)?.shape.rank()] {
                 [3, 3] => 1,
                 [4, 4] => 2,
@@ -161,18 +161,9 @@ impl Operator for ConvTranspose2d {
                 }
             };
             let attrs = Stated::of(cx, axes)?.attrs(cx, axes)?;
-            if axes == 1 {
-                let row = || Attrs::new().with("axes", vec![2]);
-                x = cx.step("row", "unsqueeze", row(), &[x])?;
-                w = cx.step("w_row", "unsqueeze", row(), &[w])?;
-            }
-            let mut operands = vec![x, w];
+            let mut operands = vec![window::as_rows(cx, "row", x)?, window::as_rows(cx, "w_row", w)?];
             operands.extend(cx.opt_operand(2));
-            if axes == 2 {
-                return Ok(vec![cx.op("conv_transpose2d", attrs, &operands)?]);
-            }
-            let y = cx.step("y_row", "conv_transpose2d", attrs, &operands)?;
-            Ok(vec![cx.op("squeeze", Attrs::new().with("axes", vec![2]), &[y])?])
+            Ok(vec![window::op_on_rows(cx, axes, "conv_transpose2d", attrs, &operands)?])
         }
         vec![Lift::standard("ConvTranspose", [Version::new(1, 3, ATTRS)], lift)]
     }
@@ -218,15 +209,15 @@ impl Stated {
         for (at, dim) in cx.ty(1)?.shape.iter().skip(2).enumerate() {
             kernel[2 - axes + at] = window::known_size(cx, dim)?;
         }
-        let stated = along(cx, "kernel_shape", axes, kernel)?;
+        let stated = window::pair(cx, "kernel_shape", axes, kernel)?;
         if stated != kernel {
             return Err(cx.invalid(format!("kernel_shape is {stated:?}, the weights have {kernel:?}")));
         }
         let stated = Self {
             kernel,
-            strides: along(cx, "strides", axes, [1, 1])?,
-            dilations: along(cx, "dilations", axes, [1, 1])?,
-            output_padding: along(cx, "output_padding", axes, [0, 0])?,
+            strides: window::pair(cx, "strides", axes, [1, 1])?,
+            dilations: window::pair(cx, "dilations", axes, [1, 1])?,
+            output_padding: window::pair(cx, "output_padding", axes, [0, 0])?,
         };
         let sizes = [stated.kernel, stated.strides, stated.dilations];
         let fit = |sizes: [i64; 2], least: i64| sizes.iter().all(|size| (least..=LARGEST).contains(size));
@@ -248,7 +239,7 @@ impl Stated {
         }
         let shape = match cx.opt_ints("output_shape")? {
             None => None,
-            Some(_) => Some(along(cx, "output_shape", axes, [1, 1])?),
+            Some(_) => Some(window::pair(cx, "output_shape", axes, [1, 1])?),
         };
         if shape.is_some() || auto_pad.starts_with("SAME") {
             for (at, dim) in cx.ty(0)?.shape.iter().skip(2).enumerate() {
@@ -300,18 +291,6 @@ impl Stated {
 
 /// The largest size that is computed with here.
 const LARGEST: i64 = 1 << 24;
-
-/// A list with an entry for each of the spatial axes; `default` says what a missing list or axis has.
-fn along(cx: &LiftCx, name: &str, axes: usize, default: [i64; 2]) -> Result<[i64; 2], OpError> {
-    match (cx.opt_ints(name)?, axes) {
-        (None, _) => Ok(default),
-        (Some(&[columns]), 1) => Ok([default[0], columns]),
-        (Some(&[rows, columns]), 2) => Ok([rows, columns]),
-        (Some(other), _) => {
-            Err(cx.invalid(format!("`{name}` has an entry for each of {axes} axes, found {other:?}")))
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

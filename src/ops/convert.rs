@@ -52,16 +52,22 @@ impl Operator for Cast {
             let to = element_type(cx, "to")?.ok_or_else(|| cx.invalid("needs `to`"))?;
             Ok(vec![cx.op("cast", Attrs::new().with("to", to), &[x])?])
         }
+        fn lift_like(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let (x, to) = (cx.operand(0)?, cx.ty(1)?.storage());
+            Ok(vec![cx.op("cast", Attrs::new().with("to", to), &[x])?])
+        }
         // Before opset 6 the type was given by name.
-        vec![Lift::standard(
-            "Cast",
-            [
-                Version::new(6, 1, &["to"]),
-                Version::new(19, 1, &["to", "saturate"]),
-                Version::new(24, 1, &["to", "saturate", "round_mode"]),
-            ],
-            lift,
-        )]
+        let versions = [
+            Version::new(6, 1, &["to"]),
+            Version::new(19, 1, &["to", "saturate"]),
+            Version::new(24, 1, &["to", "saturate", "round_mode"]),
+        ];
+        let like = [
+            Version::new(15, 2, &[]),
+            Version::new(19, 2, &["saturate"]),
+            Version::new(24, 2, &["saturate", "round_mode"]),
+        ];
+        vec![Lift::standard("Cast", versions, lift), Lift::standard("CastLike", like, lift_like)]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -243,17 +249,17 @@ impl Operator for QuantizeLinear {
             let attrs = lifted_axis(cx, Attrs::new())?;
             Ok(vec![cx.op("quantize_linear", attrs, &[x, scale, zero])?])
         }
-        vec![Lift::standard(
-            "QuantizeLinear",
-            [
-                Version::new(10, 3, &[]),
-                Version::new(13, 3, &["axis"]),
-                Version::new(19, 3, &["axis", "saturate"]),
-                Version::new(21, 3, &["axis", "saturate", "block_size", "output_dtype"]),
-                Version::new(23, 3, &["axis", "saturate", "block_size", "output_dtype", "precision"]),
-            ],
-            lift,
-        )]
+        let versions = [
+            Version::new(10, 3, &[]),
+            Version::new(13, 3, &["axis"]),
+            Version::new(19, 3, &["axis", "saturate"]),
+            Version::new(21, 3, &["axis", "saturate", "block_size", "output_dtype"]),
+            Version::new(23, 3, &["axis", "saturate", "block_size", "output_dtype", "precision"]),
+        ];
+        vec![
+            Lift::standard("QuantizeLinear", versions, lift),
+            Lift::standard("DynamicQuantizeLinear", [Version::new(11, 1, &[])], lift_dynamic),
+        ]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -271,6 +277,29 @@ impl Operator for QuantizeLinear {
             Example { attrs: Attrs::new(), operands: per_axis },
         ]
     }
+}
+
+/// A scale from the extremes of x and of 0, so that these are 0 and 255.
+fn lift_dynamic(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let none = Attrs::new;
+    // Ranks are small: they count the entries of a list in memory.
+    let axes: Vec<i64> = (0..cx.ty(0)?.shape.rank() as i64).collect();
+    let all = || none().with("axes", axes.clone()).with("keepdims", false);
+    let (zero, steps) = (cx.number_like(0, "zero", 0.0)?, cx.number_like(0, "steps", 255.0)?);
+    let lowest = cx.step("lowest", "reduce_min", all(), &[x])?;
+    let lowest = cx.step("low", "min", none(), &[lowest, zero])?;
+    let highest = cx.step("highest", "reduce_max", all(), &[x])?;
+    let highest = cx.step("high", "max", none(), &[highest, zero])?;
+    let width = cx.step("width", "sub", none(), &[highest, lowest])?;
+    let scale = cx.step("scale", "div", none(), &[width, steps])?;
+    let below = cx.step("below", "sub", none(), &[zero, lowest])?;
+    let place = cx.step("place", "div", none(), &[below, scale])?;
+    let place = cx.step("clipped", "clip", none().with("min", 0.0).with("max", 255.0), &[place])?;
+    let place = cx.step("rounded", "round", none(), &[place])?;
+    let zero_point = cx.step("zero_point", "cast", none().with("to", DType::U8), &[place])?;
+    let y = cx.op("quantize_linear", none(), &[x, scale, zero_point])?;
+    Ok(vec![y, scale, zero_point])
 }
 
 pub struct DequantizeLinear;

@@ -4,8 +4,10 @@ use ndarray::IxDyn;
 
 use super::body::Body;
 use super::bound::largest_magnitude;
+use super::einsum;
 use super::number::Real;
 use super::product::{self, Product};
+use super::quantized;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
     Schema, Version, for_float,
@@ -402,13 +404,33 @@ impl Operator for MatMul {
             Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?])
         }
         fn lift_integer(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let (a, b) = (product::lift_operand(cx, "a", 0, 2)?, product::lift_operand(cx, "b", 1, 3)?);
-            Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?])
+            if let Ok(a) = product::lift_operand(cx, "a", 0, 2)
+                && let Ok(b) = product::lift_operand(cx, "b", 1, 3)
+                && cx.builder.graph.ty(b).storage() == DType::I8
+            {
+                return Ok(vec![cx.op("matmul", Attrs::new(), &[a, b])?]);
+            }
+            let sum = wide_sum(cx, [0, 2], [1, 3])?;
+            Ok(vec![quantized::as_i32(cx, sum)?])
         }
-        vec![
+        fn lift_quantized(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+            let sum = wide_sum(cx, [0, 2], [3, 5])?;
+            Ok(vec![quantized::requantized(cx, sum, [(1, 1), (4, 0), (6, 1)], 7)?])
+        }
+        /// A product of 8-bit integers with any zero points as one of f64: that of a belongs to rows, that of b
+        /// to columns.
+        fn wide_sum(cx: &mut LiftCx, a: [usize; 2], b: [usize; 2]) -> Result<ValueId, OpError> {
+            let a = quantized::wide(cx, "a", a[0], a[1], 1)?;
+            let b = quantized::wide(cx, "b", b[0], b[1], 0)?;
+            cx.step("products", "matmul", Attrs::new(), &[a, b])
+        }
+        let mut lifts = vec![
             Lift::standard("MatMul", [Version::new(1, 2, &[])], lift),
             Lift::standard("MatMulInteger", [Version::new(10, 4, &[])], lift_integer),
-        ]
+            Lift::standard("QLinearMatMul", [Version::new(10, 8, &[])], lift_quantized),
+        ];
+        lifts.extend(einsum::lifts());
+        lifts
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -534,14 +556,16 @@ mod tests {
         assert_eq!(y, Ok(tensor(&[1, 1], [-386i32])));
         let y = lift_and_eval(&node, 13, &[a(), b([125, 132]), zero(128), zero(128)]);
         assert_eq!(y, Ok(tensor(&[1, 1], [-3 * 2 + 4 * -127])));
-        for operands in [
-            vec![a(), b([0, 255]), Operand::Absent, zero(100)],
-            vec![a(), b([125, 132]), zero(3), zero(128)],
-            vec![a(), b([125, 132]), Operand::Input(Tensor::scalar(0u8))],
-            vec![a(), b([125, 132]), Operand::Absent, Operand::Constant(tensor(&[1, 2], [1u8, 2]))],
+        for (sum, operands) in [
+            (130 * -100 + 155, vec![a(), b([0, 255]), Operand::Absent, zero(100)]),
+            (127 * -3 - 2 * 4, vec![a(), b([125, 132]), zero(3), zero(128)]),
+            (130 * 125 + 132, vec![a(), b([125, 132]), Operand::Input(Tensor::scalar(0u8))]),
         ] {
-            assert!(matches!(lift_and_eval(&node, 13, &operands), Err(OpError::Unsupported { .. })));
+            assert_eq!(lift_and_eval(&node, 13, &operands), Ok(tensor(&[1, 1], [sum])));
         }
+        let each = Operand::Constant(tensor(&[1, 2], [1u8, 2]));
+        let operands = [a(), b([125, 132]), Operand::Absent, each];
+        assert!(matches!(lift_and_eval(&node, 13, &operands), Err(OpError::Invalid { .. })));
         let integers = [Operand::Input(tensor(&[1, 1], [1i8])), Operand::Input(tensor(&[1, 1], [1i8]))];
         for op_type in ["MatMul", "Gemm"] {
             let error = lift_and_eval(&onnx(op_type, &[]), 13, &integers);

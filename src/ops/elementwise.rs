@@ -176,6 +176,10 @@ impl Operator for Clip {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
             let mut attrs = Attrs::new();
+            let varies = |position| cx.opt_operand(position).is_some() && cx.constant(position).is_none();
+            if cx.opset >= 11 && (varies(1) || varies(2) || crossed(cx)) {
+                return lift_between(cx);
+            }
             for (position, name) in [(1, "min"), (2, "max")] {
                 let bound = if cx.opset < 11 { cx.opt_float(name)? } else { clip_bound(cx, position, name)? };
                 if let Some(bound) = bound {
@@ -203,6 +207,29 @@ impl Operator for Clip {
             },
         ]
     }
+}
+
+/// Whether both bounds are constants, and the lower is above the upper: then the upper one holds.
+fn crossed(cx: &LiftCx) -> bool {
+    let bound = |position| {
+        let bound = cx.constant(position)?.cast(DType::F64);
+        bound.elements::<f64>().and_then(|bound| bound.first().copied())
+    };
+    bound(1).zip(bound(2)).is_some_and(|(low, high)| low > high)
+}
+
+/// Clip with bounds that are known only when it runs, or that cross.
+fn lift_between(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let (low, high) = (cx.opt_operand(1), cx.opt_operand(2));
+    let raised = match (low, high) {
+        (Some(low), Some(_)) => cx.step("raised", "max", Attrs::new(), &[x, low])?,
+        (Some(low), None) => return Ok(vec![cx.op("max", Attrs::new(), &[x, low])?]),
+        (None, _) => x,
+    };
+    // One of the bounds is there.
+    let high = high.ok_or_else(|| cx.invalid("needs a bound"))?;
+    Ok(vec![cx.op("min", Attrs::new(), &[raised, high])?])
 }
 
 /// A bound of ONNX's Clip; `None` where it is absent, or the end of an integer type.
@@ -291,7 +318,9 @@ mod tests {
         assert_eq!(clip(&[x()]), Ok(tensor(&[3], [-2.0f32, 0.5, 7.0])));
         assert_eq!(clip(&[x(), Operand::Absent, bound(6.0)]), Ok(tensor(&[3], [-2.0f32, 0.5, 6.0])));
         assert_eq!(clip(&[x(), bound(0.0)]), Ok(tensor(&[3], [0.0f32, 0.5, 7.0])));
-        assert!(matches!(clip(&[x(), x()]), Err(OpError::Unsupported { .. })));
+        let varying = || Operand::Input(Tensor::scalar(1.0f32));
+        assert_eq!(clip(&[x(), varying(), bound(5.0)]), Ok(tensor(&[3], [1.0f32, 1.0, 5.0])));
+        assert_eq!(clip(&[x(), Operand::Absent, varying()]), Ok(tensor(&[3], [-2.0f32, 0.5, 1.0])));
         // 0.1 in f64 is not an f32.
         assert!(matches!(
             clip(&[x(), Operand::Constant(Tensor::scalar(0.1f64))]),

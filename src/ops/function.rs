@@ -30,6 +30,8 @@ pub struct Function {
     attrs: &'static [Parameter],
     f32: fn(f32, [f32; 2]) -> f32,
     f64: fn(f64, [f64; 2]) -> f64,
+    /// Of integers with a sign, where there is such a function; what does not fit wraps.
+    i64: Option<fn(i64) -> i64>,
     /// Whether it never decreases, if its `signed` attributes are not below zero.
     monotone: bool,
     /// No element is rounded.
@@ -62,9 +64,13 @@ const PLAIN: Function = Function {
     attrs: &[],
     f32: |x, _| x,
     f64: |x, _| x,
+    i64: None,
     monotone: false,
     exact: false,
 };
+
+/// The storages of functions that integers have, too.
+const SIGNED: [DType; 6] = [DType::F32, DType::F64, DType::I8, DType::I16, DType::I32, DType::I64];
 
 /// The attribute that tells ONNX's two Gelus apart, and its value for each operator.
 const APPROXIMATE: &str = "approximate";
@@ -106,6 +112,7 @@ const FUNCTIONS: &[Function] = &[
         formula: "`y = |x|`",
         f32: |x, _| libm::fabsf(x),
         f64: |x, _| libm::fabs(x),
+        i64: Some(i64::wrapping_abs),
         exact: true,
         ..PLAIN
     },
@@ -333,6 +340,7 @@ const FUNCTIONS: &[Function] = &[
         formula: "`y = -x`",
         f32: |x, _| -x,
         f64: |x, _| -x,
+        i64: Some(i64::wrapping_neg),
         exact: true,
         ..PLAIN
     },
@@ -403,6 +411,7 @@ const FUNCTIONS: &[Function] = &[
             }
         },
         monotone: true,
+        i64: Some(i64::signum),
         exact: true,
         ..PLAIN
     },
@@ -497,6 +506,7 @@ const FUNCTIONS: &[Function] = &[
         attrs: &[parameter("alpha", 1.0)],
         f32: |x, [alpha, _]| if x > alpha || x.is_nan() { x } else { 0.0 },
         f64: |x, [alpha, _]| if x > alpha || x.is_nan() { x } else { 0.0 },
+        i64: None,
         monotone: true,
         exact: true,
     },
@@ -588,8 +598,9 @@ impl Function {
 
 impl Operator for &'static Function {
     fn schema(&self) -> Schema {
+        let integers = if self.i64.is_some() { ", or an integer with a sign" } else { "" };
         let doc = format!(
-            "{} for each element; NaN where that is no number.\n\n* C1: x is plain f32 or f64.",
+            "{} for each element; NaN where that is no number.\n\n* C1: x is plain f32 or f64{integers}.",
             self.formula
         );
         let schema = Schema { doc: doc.into(), ..Schema::new(self.name, "").operand("x") };
@@ -602,15 +613,20 @@ impl Operator for &'static Function {
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         self.values(call)?;
-        same(call, FLOATS)
+        same(call, if self.i64.is_some() { &SIGNED } else { FLOATS })
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         let values = self.values(&inputs.call)?;
         match inputs.get(0)?.dtype() {
             DType::F64 => map::<f64>(inputs, |v| (self.f64)(v, values.map(f64::from)).canonical()),
-            // `infer` lets nothing else through.
-            _ => map::<f32>(inputs, |v| (self.f32)(v, values).canonical()),
+            DType::F32 => map::<f32>(inputs, |v| (self.f32)(v, values).canonical()),
+            storage => {
+                let (Tensor::I64(x), Some(function)) = (inputs.get(0)?.cast(DType::I64), self.i64) else {
+                    return Err(inputs.call.unsupported(format!("storage {storage}")));
+                };
+                Ok(vec![Tensor::I64(x.mapv(function).into_shared()).cast(storage)])
+            }
         }
     }
 
@@ -831,6 +847,10 @@ mod tests {
         for function in FUNCTIONS {
             assert!(one(function.name, Attrs::new(), f32::NAN).is_nan(), "{}", function.name);
         }
+        let integers = |op: &str| eval(op, Attrs::new(), &[tensor(&[3], [i8::MIN, -3, 5])]);
+        assert_eq!(integers("neg"), Ok(tensor(&[3], [i8::MIN, 3, -5])));
+        assert_eq!(integers("abs"), Ok(tensor(&[3], [i8::MIN, 3, 5])));
+        assert_eq!(integers("sign"), Ok(tensor(&[3], [-1i8, -1, 1])));
         let y = eval("sqrt", Attrs::new(), &[tensor(&[2], [-1.0f32, 9.0])]).unwrap();
         assert_eq!(y.elements::<f32>().unwrap()[0].to_bits(), f32::NAN.to_bits());
     }

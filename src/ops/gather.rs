@@ -3,6 +3,7 @@
 use ndarray::Axis;
 
 use super::product::at;
+use super::resize;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
     Schema, Version,
@@ -86,7 +87,9 @@ impl Operator for Gather {
             }
             Ok(vec![cx.op("gather", Attrs::new().with("axis", axis), &[x, i])?])
         }
-        vec![Lift::standard("Gather", [Version::new(1, 2, &["axis"])], lift)]
+        let mut lifts = vec![Lift::standard("Gather", [Version::new(1, 2, &["axis"])], lift)];
+        lifts.extend(resize::lifts());
+        lifts
     }
 
     fn macs(&self, _: &Call) -> u64 {

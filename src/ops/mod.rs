@@ -8,19 +8,24 @@ mod bound;
 mod build;
 mod call;
 mod error;
+mod known;
 mod number;
 mod onnx_form;
 mod operator;
 mod registry;
 mod schema;
 mod window;
+mod windows;
 
 mod arithmetic;
 mod compare;
 mod conv;
+mod conv3d;
 mod conv_transpose;
 mod convert;
+mod cumulate;
 mod dense;
+mod einsum;
 mod elementwise;
 mod function;
 mod gather;
@@ -30,14 +35,21 @@ pub mod layer;
 mod lift;
 mod movement;
 mod norm;
+mod order;
 mod pad;
 mod pool;
+mod power;
 mod prelu;
 mod product;
+mod quantized;
 mod reduce;
+mod resize;
+mod scatter;
 mod shape;
+mod sizes;
 mod softmax;
 mod split;
+mod temporal;
 mod upsample;
 
 #[cfg(test)]
@@ -49,6 +61,7 @@ pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use function::is_monotone;
+pub use known::Known;
 pub use lift::{Lift, Version};
 pub use onnx_form::{
     BRAINCHIP, BRAINCHIP_OPSET, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr,
@@ -58,7 +71,7 @@ pub use operator::{
     Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer, Why,
 };
 pub use registry::Registry;
-pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema};
+pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema, State};
 
 use crate::tensor::DType;
 
@@ -73,20 +86,28 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         layer::operators,
         arithmetic::operators,
         conv::operators,
+        conv3d::operators,
         conv_transpose::operators,
         convert::operators,
+        cumulate::operators,
         dense::operators,
         integer::operators,
         movement::operators,
         norm::operators,
+        order::operators,
         pad::operators,
         pool::operators,
+        power::operators,
         prelu::operators,
         reduce::operators,
+        scatter::operators,
         shape::operators,
+        sizes::operators,
         softmax::operators,
         split::operators,
+        temporal::operators,
         upsample::operators,
+        windows::operators,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -96,9 +96,6 @@ impl Operator for Dropout {
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
-                return Err(cx.unsupported("the mask of a dropout"));
-            }
             // Opset 12 made the ratio an operand, and training a further one.
             let ratio = match cx.opset {
                 ..12 => cx.float("ratio", 0.5)?,
@@ -110,7 +107,19 @@ impl Operator for Dropout {
                     return Err(cx.unsupported("a dropout in training mode"));
                 }
             }
-            Ok(vec![cx.op("dropout", Attrs::new().with("ratio", ratio), &[x])?])
+            let mut results = vec![cx.op("dropout", Attrs::new().with("ratio", ratio), &[x])?];
+            if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
+                // Nothing is dropped.
+                let Some(sizes) = cx.ty(0)?.shape.sizes() else {
+                    return Err(cx.unsupported("the mask of a dropout of unknown size"));
+                };
+                let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+                let mask = count.filter(|&count| count <= 1 << 28).map(|count| vec![true; count]);
+                let mask = mask.and_then(|mask| Tensor::new(&sizes, mask));
+                let mask = mask.ok_or_else(|| cx.unsupported("the mask of a dropout of this size"))?;
+                results.push(cx.add_const("mask", mask));
+            }
+            Ok(results)
         }
         // Before opset 7 an attribute said whether it was training.
         vec![Lift::standard(
@@ -370,7 +379,8 @@ mod tests {
         }
         let mut mask = node;
         mask.outputs.push("mask".to_owned());
-        assert!(matches!(lift(&mask, 13, &[x()]), Err(OpError::Unsupported { .. })));
+        assert!(lift(&mask, 13, &[x()]).is_ok());
+        assert!(matches!(lift(&mask, 13, &[Operand::Typed(ty("f32[N]"))]), Err(OpError::Unsupported { .. })));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::ops::{Div, Mul, Neg, Sub};
 
 use crate::kernels::{Float, Ordered};
-use crate::tensor::Element;
+use crate::tensor::{DType, Element};
 
 /// `f32` and `f64`. Every operation rounds once, to nearest even, alike on every CPU; `exp` is that
 /// of the pure-Rust `libm`.
@@ -22,10 +22,12 @@ pub trait Real:
 {
     fn sqrt(self) -> Self;
     fn exp(self) -> Self;
+    /// The p-th root of a number that is not negative.
+    fn root(self, p: i64) -> Self;
 }
 
 macro_rules! reals {
-    ($($T:ident $sqrt:ident $exp:ident;)*) => {$(
+    ($($T:ident $sqrt:ident $exp:ident $pow:ident;)*) => {$(
         impl Real for $T {
             fn sqrt(self) -> Self {
                 libm::$sqrt(self)
@@ -34,13 +36,21 @@ macro_rules! reals {
             fn exp(self) -> Self {
                 libm::$exp(self)
             }
+
+            fn root(self, p: i64) -> Self {
+                match p {
+                    1 => self,
+                    2 => libm::$sqrt(self),
+                    _ => libm::$pow(self, 1.0 / p as $T),
+                }
+            }
         }
     )*};
 }
 
 reals! {
-    f32 sqrtf expf;
-    f64 sqrt exp;
+    f32 sqrtf expf powf;
+    f64 sqrt exp pow;
 }
 
 /// The types that element-wise arithmetic is defined for.
@@ -140,4 +150,36 @@ macro_rules! integer_numbers {
     )*};
 }
 
-integer_numbers!(i8 u8 i32 i64);
+integer_numbers!(i8 u8 i16 u16 i32 u32 i64 u64);
+
+/// The storages of [`Number`].
+pub const NUMBERS: [DType; 10] = [
+    DType::F32,
+    DType::F64,
+    DType::I8,
+    DType::U8,
+    DType::I16,
+    DType::U16,
+    DType::I32,
+    DType::U32,
+    DType::I64,
+    DType::U64,
+];
+
+/// Runs `$body` with `$T` bound to the number type of `$dtype`; bool is an error of `$call`.
+macro_rules! for_number {
+    ($call:expr, $dtype:expr, $T:ident => $body:expr) => {
+        $crate::ops::number::for_number!(@ $call, $dtype, $T => $body,
+            I8 i8, U8 u8, I16 i16, U16 u16, I32 i32, U32 u32, I64 i64, U64 u64, F32 f32, F64 f64)
+    };
+    (@ $call:expr, $dtype:expr, $T:ident => $body:expr, $($variant:ident $type:ty),*) => {
+        match $dtype {
+            $($crate::tensor::DType::$variant => {
+                type $T = $type;
+                $body
+            })*
+            other => Err($call.unsupported(format!("storage {other}"))),
+        }
+    };
+}
+pub(super) use for_number;

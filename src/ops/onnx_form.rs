@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Builder, Call, OpError, Registry, call};
+use super::{Builder, Call, Known, OpError, Registry, call};
 use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::tensor::{DType, Dim, Tensor, TensorType};
 
@@ -226,6 +226,7 @@ pub struct LiftCx<'a> {
     pub opset: i64,
     /// By position; absent ones are `None`.
     pub operands: Vec<Option<ValueId>>,
+    pub known: &'a Known,
 }
 
 impl LiftCx<'_> {
@@ -245,9 +246,9 @@ impl LiftCx<'_> {
         Ok(self.builder.graph.ty(self.operand(position)?))
     }
 
-    /// The tensor of an operand that is a constant.
+    /// The tensor of an operand that depends on no input.
     pub fn constant(&self, position: usize) -> Option<Arc<Tensor>> {
-        self.builder.graph.constant(self.opt_operand(position)?).cloned()
+        self.known.get(self.builder.graph, self.builder.registry, self.opt_operand(position)?)
     }
 
     /// Adds a node with one result, named after the ONNX node's first output.
@@ -265,6 +266,26 @@ impl LiftCx<'_> {
     ) -> Result<ValueId, OpError> {
         let name = format!("{}_{suffix}", self.result_name());
         self.builder.op(op, attrs, operands, &name)
+    }
+
+    /// [`LiftCx::step`], or the node of the result itself where there is no suffix.
+    pub fn step_or_op(
+        &mut self,
+        suffix: Option<&str>,
+        op: &str,
+        attrs: Attrs,
+        operands: &[ValueId],
+    ) -> Result<ValueId, OpError> {
+        match suffix {
+            Some(suffix) => self.step(suffix, op, attrs, operands),
+            None => self.op(op, attrs, operands),
+        }
+    }
+
+    /// Adds a constant number, stored as the operand at `position` is.
+    pub fn number_like(&mut self, position: usize, suffix: &str, value: f32) -> Result<ValueId, OpError> {
+        let storage = self.ty(position)?.storage();
+        Ok(self.add_const(suffix, Tensor::scalar(value).cast(storage)))
     }
 
     /// Adds a node with one result and possibly absent operands.
@@ -323,7 +344,7 @@ impl LiftCx<'_> {
         }
     }
 
-    fn not_constant(&self, what: String) -> OpError {
+    pub fn not_constant(&self, what: String) -> OpError {
         OpError::Unsupported {
             op: self.node.op_type.clone(),
             what,

@@ -133,10 +133,6 @@ impl Operator for Pad {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
             let rank = cx.ty(0)?.shape.rank();
-            match cx.opt_text("mode")? {
-                None | Some("constant") => {}
-                Some(mode) => return Err(cx.unsupported(format!("a pad in mode `{mode}`"))),
-            }
             let Some(stated) = cx.ints_either("pads", 1, 11)? else {
                 return Err(cx.invalid("needs pads"));
             };
@@ -150,9 +146,6 @@ impl Operator for Pad {
             if stated.len() != 2 * axes.len() {
                 return Err(cx.invalid(format!("pads of {} axes are {} entries", axes.len(), stated.len())));
             }
-            if stated.iter().any(|&pad| pad < 0) {
-                return Err(cx.unsupported("a pad that takes elements away"));
-            }
             let mut pads = vec![0; 2 * rank];
             let (before, after) = stated.split_at(axes.len());
             for (&axis, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
@@ -160,6 +153,11 @@ impl Operator for Pad {
                 pads[axis as usize] = before;
                 pads[axis as usize + rank] = after;
             }
+            let mode = cx.opt_text("mode")?.unwrap_or("constant").to_owned();
+            if mode != "constant" {
+                return lift_continued(cx, &mode, &pads);
+            }
+            let x = cropped(cx, x, &mut pads)?;
             let mut attrs = Attrs::new().with("pads", pads);
             let value = if cx.opset < 11 { cx.opt_float("value")? } else { constant_value(cx)? };
             if let Some(value) = value {
@@ -193,6 +191,70 @@ impl Operator for Pad {
             },
         ]
     }
+}
+
+/// x without the elements that pads below zero take away; such pads become 0.
+fn cropped(cx: &mut LiftCx, x: ValueId, pads: &mut [i64]) -> Result<ValueId, OpError> {
+    let shape = cx.builder.graph.ty(x).shape.clone();
+    let rank = shape.rank();
+    let mut taken: Vec<[i64; 3]> = Vec::new();
+    for (axis, dim) in shape.iter().enumerate() {
+        let (before, after) = (pads[axis].min(0), pads[axis + rank].min(0));
+        if before < 0 || after < 0 {
+            let size = i64::try_from(cx.known(dim)?).unwrap_or(i64::MAX);
+            let left = size.checked_add(before).and_then(|left| left.checked_add(after));
+            let left = left.filter(|&left| left >= 0);
+            let left = left.ok_or_else(|| cx.invalid(format!("pads take away more than axis {axis} has")))?;
+            // Ranks are small: they count the entries of a list in memory.
+            taken.push([axis as i64, -before, left]);
+            (pads[axis], pads[axis + rank]) = (pads[axis].max(0), pads[axis + rank].max(0));
+        }
+    }
+    if taken.is_empty() {
+        return Ok(x);
+    }
+    let list = |at: usize| taken.iter().map(|taken| taken[at]).collect::<Vec<i64>>();
+    let attrs = Attrs::new()
+        .with("axes", list(0))
+        .with("starts", list(1))
+        .with("sizes", list(2))
+        .with("steps", vec![1; taken.len()]);
+    cx.step("cropped", "slice", attrs, &[x])
+}
+
+/// A pad with elements of x, chosen axis by axis.
+fn lift_continued(cx: &mut LiftCx, mode: &str, pads: &[i64]) -> Result<Vec<ValueId>, OpError> {
+    let shape = cx.ty(0)?.shape.clone();
+    let mut x = cx.operand(0)?;
+    for (axis, dim) in shape.iter().enumerate() {
+        let (before, after) = (pads[axis], pads[axis + shape.rank()]);
+        if before == 0 && after == 0 {
+            continue;
+        }
+        let size = i64::try_from(cx.known(dim)?).unwrap_or(i64::MAX);
+        let from: fn(i64, i64) -> i64 = match mode {
+            "edge" => |at, size| at.clamp(0, size - 1),
+            "wrap" => |at, size| at.rem_euclid(size),
+            // There and back; a single element reflects itself.
+            "reflect" => |at, size| {
+                let period = (2 * (size - 1)).max(1);
+                let at = at.rem_euclid(period);
+                at.min(period - at).min(size - 1)
+            },
+            other => return Err(cx.invalid(format!("`mode` is `{other}`"))),
+        };
+        let moderate = [before, after].iter().all(|pad| pad.unsigned_abs() <= 1 << 24);
+        let end = size.checked_add(after).filter(|&end| moderate && end.saturating_add(before) <= 1 << 24);
+        let (Some(end), true) = (end, size > 0) else {
+            return Err(cx.unsupported(format!("a pad of axis {axis} of {shape} by {before} and {after}")));
+        };
+        let indices: Vec<i64> = (-before..end).map(|at| from(at, size)).collect();
+        let indices = cx.add_const(&format!("indices_{axis}"), Tensor::vector(indices));
+        // Ranks are small: they count the entries of a list in memory.
+        let attrs = Attrs::new().with("axis", axis as i64);
+        x = cx.step(&format!("axis_{axis}"), "gather", attrs, &[x, indices])?;
+    }
+    Ok(vec![cx.op("identity", Attrs::new(), &[x])?])
 }
 
 /// The `constant_value` of a Pad, of whatever storage; `None` if it is absent.
@@ -396,16 +458,29 @@ mod tests {
         let one = || Operand::Constant(Tensor::scalar(1.0f32));
         let y = lift_and_eval(&node, 18, &[x(), ints(&[1, 0]), one(), ints(&[-1])]);
         assert_eq!(y, Ok(tensor(&[1, 3], [1.0f32, 1.0, 2.0])));
-        let refused =
-            |result: Result<Tensor, OpError>| assert!(matches!(result, Err(OpError::Unsupported { .. })));
-        refused(lift_and_eval(&node, 18, &[x(), ints(&[-1, 0, 0, 0])]));
-        refused(lift_and_eval(&node, 18, &[x(), Operand::Input(Tensor::vector(vec![0i64; 4]))]));
-        refused(lift_and_eval(
-            &onnx("Pad", &[("mode", OnnxAttr::Str("edge".to_owned()))]),
-            18,
-            &[x(), ints(&[0; 4])],
-        ));
+        let varying = Operand::Input(Tensor::vector(vec![0i64; 4]));
+        assert!(matches!(lift_and_eval(&node, 18, &[x(), varying]), Err(OpError::Unsupported { .. })));
         assert!(matches!(lift_and_eval(&node, 18, &[x(), ints(&[0; 3])]), Err(OpError::Invalid { .. })));
+    }
+
+    #[test]
+    fn pads_take_away_or_go_on_with_elements() {
+        let padded = |mode: &str, before: i64, after: i64| {
+            let node = onnx("Pad", &[("mode", OnnxAttr::Str(mode.to_owned()))]);
+            let x = Operand::Input(tensor(&[3], [1i8, 2, 3]));
+            let y = lift_and_eval(&node, 19, &[x, Operand::Constant(Tensor::vector(vec![before, after]))])?;
+            Ok(y.elements::<i8>().unwrap().to_vec())
+        };
+        assert_eq!(padded("constant", -1, 1), Ok(vec![2, 3, 0]));
+        assert_eq!(padded("edge", 2, 1), Ok(vec![1, 1, 1, 2, 3, 3]));
+        assert_eq!(padded("wrap", 2, 1), Ok(vec![2, 3, 1, 2, 3, 1]));
+        assert_eq!(padded("reflect", 2, 2), Ok(vec![3, 2, 1, 2, 3, 2, 1]));
+        assert_eq!(padded("reflect", -1, 1), Ok(vec![2, 3, 2]));
+        for pads in [[-4, 0], [i64::MIN, 0], [0, i64::MAX]] {
+            assert!(padded("constant", pads[0], pads[1]).is_err(), "{pads:?}");
+            assert!(pads[0] == -4 || padded("edge", pads[0], pads[1]).is_err(), "{pads:?}");
+        }
+        assert!(matches!(padded("around", 1, 0), Err(OpError::Invalid { .. })));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::window::{self, Spatial};
+use super::windows;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError,
     Operator, Quantize, Schema, Version, for_float,
@@ -73,14 +74,24 @@ struct Lifted {
     padded: bool,
     /// Whether windows reach past that padding.
     past: bool,
+    /// Spatial axes that the node has.
+    axes: usize,
+}
+
+/// Whether the windows are over one or two axes, without dilations, and have padding that is smaller than they are.
+fn is_plain(cx: &LiftCx) -> Result<bool, OpError> {
+    let dense = cx.opt_ints("dilations")?.is_none_or(|dilations| dilations.iter().all(|&size| size == 1));
+    let kernel = cx.opt_ints("kernel_shape")?.unwrap_or_default();
+    let pads = cx.opt_ints("pads")?.unwrap_or_default();
+    let inside = pads.iter().zip(kernel.iter().cycle()).all(|(pad, size)| pad < size);
+    let storage = cx.ty(0)?.storage();
+    let known = storage.is_float() || matches!(storage, DType::I8 | DType::U8 | DType::I32);
+    Ok(dense && inside && known && matches!(cx.ty(0)?.shape.rank(), 3 | 4))
 }
 
 /// `ceil_mode` becomes padding at the end: as much as the last window reads.
 fn lift_windows(cx: &LiftCx) -> Result<Lifted, OpError> {
     let spatial = Spatial::of_pool(cx)?;
-    if spatial.dilations != [1, 1] {
-        return Err(cx.unsupported("a pooling with dilations"));
-    }
     let size = window::spatial_size(cx, 0)?;
     let mut pads = window::pads(cx, &size, &spatial)?;
     let padded = pads != [0; 4];
@@ -102,7 +113,7 @@ fn lift_windows(cx: &LiftCx) -> Result<Lifted, OpError> {
         .with("kernel_shape", spatial.kernel.to_vec())
         .with("strides", spatial.strides.to_vec())
         .with("pads", pads.to_vec());
-    Ok(Lifted { attrs, padded, past })
+    Ok(Lifted { attrs, padded, past, axes: spatial.axes })
 }
 
 /// The padding at the end that gives, rounding sizes down, the windows that `pads` gives rounding
@@ -185,11 +196,12 @@ impl Operator for MaxPool2d {
     fn lifts(&self) -> Vec<Lift> {
         fn lift_max(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            if cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
-                return Err(cx.unsupported("the positions of the maxima"));
+            if !is_plain(cx)? || cx.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
+                return windows::lift_max(cx);
             }
-            let attrs = lift_windows(cx)?.attrs;
-            Ok(vec![cx.op("max_pool2d", attrs, &[x])?])
+            let Lifted { attrs, axes, .. } = lift_windows(cx)?;
+            let x = window::as_rows(cx, "row", x)?;
+            Ok(vec![window::op_on_rows(cx, axes, "max_pool2d", attrs, &[x])?])
         }
         vec![Lift::standard(
             "MaxPool",
@@ -287,15 +299,18 @@ impl Operator for AvgPool2d {
     fn lifts(&self) -> Vec<Lift> {
         fn lift_avg(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            let Lifted { attrs, padded, past } = lift_windows(cx)?;
+            if !is_plain(cx)? {
+                return windows::lift_avg(cx);
+            }
+            let Lifted { attrs, padded, past, axes } = lift_windows(cx)?;
             // Without padding the flag says nothing: what lies past it is never counted.
             let all = cx.int("count_include_pad", 0)? != 0 && padded;
             if all && past {
-                return Err(cx.unsupported(
-                    "an average with ceil_mode and count_include_pad whose windows reach past the padding",
-                ));
+                return windows::lift_avg(cx);
             }
-            Ok(vec![cx.op("avg_pool2d", attrs.with("count_include_pad", all), &[x])?])
+            let x = window::as_rows(cx, "row", x)?;
+            let attrs = attrs.with("count_include_pad", all);
+            Ok(vec![window::op_on_rows(cx, axes, "avg_pool2d", attrs, &[x])?])
         }
         vec![Lift::standard(
             "AveragePool",
@@ -391,7 +406,13 @@ impl Operator for GlobalAvgPool2d {
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            Ok(vec![cx.op("global_avg_pool2d", Attrs::new(), &[x])?])
+            let rank = cx.ty(0)?.shape.rank();
+            if rank == 4 {
+                return Ok(vec![cx.op("global_avg_pool2d", Attrs::new(), &[x])?]);
+            }
+            // Ranks are small: they count the entries of a list in memory.
+            let axes: Vec<i64> = (2..rank as i64).collect();
+            Ok(vec![cx.op("reduce_mean", Attrs::new().with("axes", axes), &[x])?])
         }
         vec![Lift::standard("GlobalAveragePool", [Version::new(1, 1, &[])], lift)]
     }
@@ -480,15 +501,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_is_refused() {
+    fn what_the_device_does_not_have_is_another_operator() {
         let ints = |v: &[i64]| OnnxAttr::Ints(v.to_vec());
         let x = || [Operand::Typed(ty("f32[1, 1, 5, 5]"))];
+        let read = |node: &OnnxNode, x: &[Operand]| {
+            let (graph, y) = lift(node, 13, x).unwrap();
+            graph.node(y.node).op().unwrap().to_owned()
+        };
         let kernel = ("kernel_shape", ints(&[3, 3]));
         let dilated = onnx("MaxPool", &[kernel.clone(), ("dilations", ints(&[2, 2]))]);
-        assert!(matches!(lift(&dilated, 13, &x()), Err(OpError::Unsupported { .. })));
+        assert_eq!(read(&dilated, &x()), "max_pool");
+        assert_eq!(read(&onnx("MaxPool", std::slice::from_ref(&kernel)), &x()), "max_pool2d");
         let mut positions = onnx("MaxPool", std::slice::from_ref(&kernel));
         positions.outputs.push("positions".to_owned());
-        assert!(matches!(lift(&positions, 13, &x()), Err(OpError::Unsupported { .. })));
+        assert_eq!(read(&positions, &x()), "max_pool");
+        let cube = ("kernel_shape", ints(&[2, 2, 2]));
+        assert_eq!(
+            read(&onnx("AveragePool", &[cube]), &[Operand::Typed(ty("f32[1, 1, 5, 5, 5]"))]),
+            "avg_pool"
+        );
         assert!(matches!(lift(&onnx("MaxPool", &[]), 13, &x()), Err(OpError::Invalid { .. })));
         let past = [
             kernel,
@@ -497,7 +528,7 @@ mod tests {
             ("pads", ints(&[1, 0, 0, 0])),
             ("count_include_pad", OnnxAttr::Int(1)),
         ];
-        assert!(matches!(lift(&onnx("AveragePool", &past), 13, &x()), Err(OpError::Unsupported { .. })));
+        assert_eq!(read(&onnx("AveragePool", &past), &x()), "avg_pool");
     }
 
     #[test]

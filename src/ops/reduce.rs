@@ -1,12 +1,12 @@
 //! Reductions over axes: `reduce_mean`, `reduce_sum`, `reduce_prod`, `reduce_max`, `reduce_min`.
 
-use super::number::{Number, Real};
+use super::number::{NUMBERS, Number, Real, for_number};
 use super::product::narrowed;
 use super::{
     Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
     Quantize, Schema, Version, for_float,
 };
-use crate::ir::{AttrKind, Attrs};
+use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels::Float;
 use crate::tensor::{DType, Dim, Element, Shape, Tensor, TensorType};
 
@@ -134,9 +134,7 @@ impl Reduce {
         match self {
             Reduce::Mean => FLOATS,
             Reduce::Sum | Reduce::Prod => &[DType::F32, DType::F64, DType::I32, DType::I64],
-            Reduce::Max | Reduce::Min => {
-                &[DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64]
-            }
+            Reduce::Max | Reduce::Min => &NUMBERS,
         }
     }
 
@@ -209,7 +207,7 @@ impl Operator for Reduce {
                 "`y[k…] = max over the indices of axes of x[k…]`: the largest element over the axes `axes`, which y \
                  keeps with size 1 if `keepdims` and lacks otherwise; NaN if there is one. Of no elements it is \
                  -infinity, or the smallest value of the storage.\n\n\
-                 * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+                 * C1: x is plain, a float or an integer.\n\
                  * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
             ),
             Reduce::Min => Schema::new(
@@ -217,7 +215,7 @@ impl Operator for Reduce {
                 "`y[k…] = min over the indices of axes of x[k…]`: the smallest element over the axes `axes`, which y \
                  keeps with size 1 if `keepdims` and lacks otherwise; NaN if there is one. Of no elements it is \
                  infinity, or the largest value of the storage.\n\n\
-                 * C1: x is plain f32, f64, i8, u8, i32 or i64.\n\
+                 * C1: x is plain, a float or an integer.\n\
                  * C2: 0 <= axis < rank of x for each of `axes`, which ascend.",
             ),
         };
@@ -236,10 +234,9 @@ impl Operator for Reduce {
         let product = (1, i128::saturating_mul as fn(i128, i128) -> i128);
         let (initial, combine) = if *self == Reduce::Prod { product } else { sum };
         match (ty.storage(), self) {
-            (DType::I8, _) => self.extreme::<i8>(inputs, &axes, &sizes),
-            (DType::U8, _) => self.extreme::<u8>(inputs, &axes, &sizes),
-            (DType::I32, Reduce::Max | Reduce::Min) => self.extreme::<i32>(inputs, &axes, &sizes),
-            (DType::I64, Reduce::Max | Reduce::Min) => self.extreme::<i64>(inputs, &axes, &sizes),
+            (storage, Reduce::Max | Reduce::Min) => {
+                for_number!(inputs.call, storage, T => self.extreme::<T>(inputs, &axes, &sizes))
+            }
             (DType::I32, _) => exact::<i32>(inputs, &axes, &sizes, initial, combine),
             (DType::I64, _) => exact::<i64>(inputs, &axes, &sizes, initial, combine),
             (other, _) => for_float!(inputs.call, other, T => self.real::<T>(inputs, &axes, &sizes)),
@@ -263,10 +260,29 @@ impl Operator for Reduce {
 
     fn lifts(&self) -> Vec<Lift> {
         let (op, since) = (*self, if *self == Reduce::Sum { 13 } else { 18 });
-        vec![Lift::standard(op.onnx(), versions(since), move |cx| {
+        let mut lifts = vec![Lift::standard(op.onnx(), versions(since), move |cx| {
             let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, since)?);
-            Ok(vec![cx.op(op.name(), attrs, &[x])?])
-        })]
+            if cx.ty(0)?.storage() != DType::Bool {
+                return Ok(vec![cx.op(op.name(), attrs, &[x])?]);
+            }
+            let bytes = cx.step("bytes", "cast", Attrs::new().with("to", DType::U8), &[x])?;
+            let y = cx.step("extreme", op.name(), attrs, &[bytes])?;
+            Ok(vec![cx.op("cast", Attrs::new().with("to", DType::Bool), &[y])?])
+        })];
+        match self {
+            Reduce::Sum => lifts.extend([
+                Lift::standard("ReduceL1", versions(18), lift_l1),
+                Lift::standard("ReduceL2", versions(18), lift_l2),
+                Lift::standard("ReduceSumSquare", versions(18), lift_sum_square),
+                Lift::standard("ReduceLogSum", versions(18), lift_log_sum),
+                Lift::standard("ReduceLogSumExp", versions(18), lift_log_sum_exp),
+            ]),
+            Reduce::Max => {
+                lifts.push(Lift::standard("GlobalMaxPool", [Version::new(1, 1, &[])], lift_global_max))
+            }
+            Reduce::Mean | Reduce::Prod | Reduce::Min => {}
+        }
+        lifts
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -284,6 +300,63 @@ impl Operator for Reduce {
         let lacking = Attrs::new().with("axes", vec![2]).with("keepdims", false);
         vec![spatial, Example { attrs: lacking, operands: vec![integers] }]
     }
+}
+
+/// `sum of |x|`.
+fn lift_l1(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, 18)?);
+    let magnitudes = cx.step("abs", "abs", Attrs::new(), &[x])?;
+    Ok(vec![cx.op("reduce_sum", attrs, &[magnitudes])?])
+}
+
+/// `sqrt(sum of x * x)`.
+fn lift_l2(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, 18)?);
+    let squares = cx.step("squares", "mul", Attrs::new(), &[x, x])?;
+    let sum = cx.step("sum", "reduce_sum", attrs, &[squares])?;
+    Ok(vec![cx.op("sqrt", Attrs::new(), &[sum])?])
+}
+
+fn lift_sum_square(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, 18)?);
+    let squares = cx.step("squares", "mul", Attrs::new(), &[x, x])?;
+    Ok(vec![cx.op("reduce_sum", attrs, &[squares])?])
+}
+
+fn lift_log_sum(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, 18)?);
+    let sum = cx.step("sum", "reduce_sum", attrs, &[x])?;
+    Ok(vec![cx.op("log", Attrs::new(), &[sum])?])
+}
+
+/// `log(sum of exp(x - m)) + m` with m the largest x, or 0 where that is infinite.
+fn lift_log_sum_exp(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let (x, attrs) = (cx.operand(0)?, lifted_axes(cx, 18)?);
+    let none = Attrs::new;
+    let kept = attrs.clone().with("keepdims", true);
+    let largest = cx.step("largest", "reduce_max", kept.clone(), &[x])?;
+    let (zero, infinity) = (cx.number_like(0, "zero", 0.0)?, cx.number_like(0, "infinity", f32::INFINITY)?);
+    let magnitude = cx.step("magnitude", "abs", none(), &[largest])?;
+    let finite = cx.step("finite", "less", none(), &[magnitude, infinity])?;
+    let shift = cx.step("shift", "select", none(), &[finite, largest, zero])?;
+    let shifted = cx.step("shifted", "sub", none(), &[x, shift])?;
+    let powers = cx.step("exp", "exp", none(), &[shifted])?;
+    let sum = cx.step("sum", "reduce_sum", kept, &[powers])?;
+    let log = cx.step("log", "log", none(), &[sum])?;
+    if attrs.get_bool("keepdims") == Some(true) {
+        return Ok(vec![cx.op("add", none(), &[log, shift])?]);
+    }
+    let y = cx.step("kept", "add", none(), &[log, shift])?;
+    let axes = attrs.get_ints("axes").unwrap_or_default().to_vec();
+    Ok(vec![cx.op("squeeze", none().with("axes", axes), &[y])?])
+}
+
+/// The largest element of each channel.
+fn lift_global_max(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    // Ranks are small: they count the entries of a list in memory.
+    let axes: Vec<i64> = (2..cx.ty(0)?.shape.rank() as i64).collect();
+    Ok(vec![cx.op("reduce_max", Attrs::new().with("axes", axes), &[x])?])
 }
 
 #[cfg(test)]
@@ -313,7 +386,7 @@ mod tests {
             ],
         );
         for op in ["reduce_max", "reduce_min"] {
-            check_labels(op, &[("C1", axes(vec![0]), &["i16[2]"]), ("C2", axes(vec![1]), &["i32[2]"])]);
+            check_labels(op, &[("C1", axes(vec![0]), &["bool[2]"]), ("C2", axes(vec![1]), &["i32[2]"])]);
         }
         check_labels("reduce_prod", &[("C1", axes(vec![0]), &["i8[2]"]), ("C2", axes(vec![1]), &["i32[2]"])]);
         assert_eq!(shape("reduce_sum", axes(vec![2, 3]), &["i64[N, 3, 4, 4]"]), "i64[N, 3, 1, 1]");

@@ -135,6 +135,24 @@ impl Registry {
         }
         entry.operator.eval(&Inputs { call, tensors }, arithmetic)
     }
+
+    /// The state that `op` begins with: zeros; `None` for an operator without one.
+    pub fn zero_state(
+        &self,
+        op: &str,
+        attrs: &Attrs,
+        tensors: &[Option<Tensor>],
+    ) -> Result<Option<Tensor>, OpError> {
+        let schema = &self.get(op)?.schema;
+        let Some(state) = schema.state else { return Ok(None) };
+        let operands: Vec<Option<TensorType>> =
+            tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+        let ty = (state.ty)(&Call { schema, attrs, operands: &operands })?;
+        expect_room(op, &ty)?;
+        let sizes = ty.shape.sizes().unwrap_or_default();
+        let bytes = vec![0; sizes.iter().product::<usize>() * ty.storage().size()];
+        Ok(Tensor::from_le_bytes(ty.storage(), &sizes, &bytes))
+    }
 }
 
 /// Elements of a result: attributes and a few sizes can ask for any number, and no network has more.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::{Call, OpError};
 use crate::ir::{Attr, AttrKind};
+use crate::tensor::TensorType;
 
 /// Whether an operand must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,16 @@ pub struct AttrSpec {
     pub default: Default,
 }
 
+/// What an operator knows of the frames before those that it reads.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// The operand that it is; zeros where that is absent. Where it is given, the last result is the
+    /// state that follows.
+    pub operand: usize,
+    /// Its type, by the other operands.
+    pub ty: fn(&Call) -> Result<TensorType, OpError>,
+}
+
 /// How an operator's result relates to the mathematical one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accuracy {
@@ -58,6 +70,8 @@ pub struct Schema {
     /// Whether the attributes or operands say how many results there are; those beyond the named
     /// ones are numbered.
     pub any_results: bool,
+    /// Set where the first axis of the operands is time and what came before has a part in the results.
+    pub state: Option<State>,
     /// Whether all operands are stored alike, so that a number among them in a rule is, too.
     pub uniform: bool,
     pub accuracy: Accuracy,
@@ -83,6 +97,7 @@ impl Schema {
             attrs: Vec::new(),
             results: vec!["y".into()],
             any_results: false,
+            state: None,
             uniform: false,
             accuracy: Accuracy::Exact,
             layer: false,
@@ -132,6 +147,12 @@ impl Schema {
     pub fn any_results(mut self) -> Self {
         self.any_results = true;
         self
+    }
+
+    /// An optional operand that is the [`State`], and a second result where it is given.
+    pub fn state(self, name: &'static str, ty: fn(&Call) -> Result<TensorType, OpError>) -> Self {
+        let state = Some(State { operand: self.operands.len(), ty });
+        Self { state, ..self.optional(name).any_results() }
     }
 
     /// All operands are stored alike.

@@ -277,7 +277,14 @@ impl Operator for Reshape {
             Ok(vec![cx.op("reshape", attrs, &[x])?])
         }
         // Before opset 5 the shape was an attribute.
-        vec![Lift::standard("Reshape", [Version::new(5, 2, &[]), Version::new(14, 2, &["allowzero"])], lift)]
+        let reshape = [Version::new(5, 2, &[]), Version::new(14, 2, &["allowzero"])];
+        let to_space = [Version::new(1, 1, &["blocksize"]), Version::new(11, 1, &["blocksize", "mode"])];
+        let to_depth = [Version::new(1, 1, &["blocksize"]), Version::new(27, 1, &["blocksize", "mode"])];
+        vec![
+            Lift::standard("Reshape", reshape, lift),
+            Lift::standard("DepthToSpace", to_space, lift_depth_to_space),
+            Lift::standard("SpaceToDepth", to_depth, lift_space_to_depth),
+        ]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -289,6 +296,67 @@ impl Operator for Reshape {
         let attrs = Attrs::new().with("shape", vec![0, 2, -1]);
         vec![Example { attrs, operands: vec![x] }]
     }
+}
+
+/// The sizes behind the batch, the block, and whether channels come first in a block (`CRD`).
+fn blocks(cx: &LiftCx) -> Result<([i64; 3], i64, bool), OpError> {
+    let [_, channels, rows, columns] = &*cx.ty(0)?.shape else {
+        return Err(cx.invalid("has an operand of 4 axes"));
+    };
+    let size = |dim: &Dim| Ok(i64::try_from(cx.known(dim)?).unwrap_or(i64::MAX));
+    let sizes = [size(channels)?, size(rows)?, size(columns)?];
+    let Some(block) = cx.opt_int("blocksize")?.filter(|block| (1..=1 << 16).contains(block)) else {
+        return Err(cx.invalid("needs a blocksize from 1 to 2^16"));
+    };
+    let channels_first = match cx.opt_text("mode")?.unwrap_or("DCR") {
+        "DCR" => false,
+        "CRD" => true,
+        other => return Err(cx.invalid(format!("`mode` is `{other}`"))),
+    };
+    Ok((sizes, block, channels_first))
+}
+
+/// A transpose between two reshapes, the batch being axis 0.
+fn rearranged(
+    cx: &mut LiftCx,
+    parts: Vec<i64>,
+    perm: Vec<i64>,
+    to: Vec<i64>,
+) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let parts = cx.step("parts", "reshape", Attrs::new().with("shape", parts), &[x])?;
+    let moved = cx.step("moved", "transpose", Attrs::new().with("perm", perm), &[parts])?;
+    Ok(vec![cx.op("reshape", Attrs::new().with("shape", to), &[moved])?])
+}
+
+fn lift_depth_to_space(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let ([channels, rows, columns], block, channels_first) = blocks(cx)?;
+    let each = channels / (block * block);
+    if each * block * block != channels {
+        return Err(cx.invalid(format!("{channels} channels are not blocks of {block} by {block}")));
+    }
+    let (parts, perm) = if channels_first {
+        (vec![0, each, block, block, rows, columns], vec![0, 1, 4, 2, 5, 3])
+    } else {
+        (vec![0, block, block, each, rows, columns], vec![0, 3, 4, 1, 5, 2])
+    };
+    // Sizes in memory: a product that is too large is refused as a size.
+    rearranged(cx, parts, perm, vec![0, each, rows.saturating_mul(block), columns.saturating_mul(block)])
+}
+
+fn lift_space_to_depth(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let ([channels, rows, columns], block, channels_first) = blocks(cx)?;
+    if rows % block != 0 || columns % block != 0 {
+        return Err(cx.invalid(format!("{rows} by {columns} are not blocks of {block} by {block}")));
+    }
+    let parts = vec![0, channels, rows / block, block, columns / block, block];
+    let perm = if channels_first { vec![0, 1, 3, 5, 2, 4] } else { vec![0, 3, 5, 1, 2, 4] };
+    rearranged(
+        cx,
+        parts,
+        perm,
+        vec![0, channels.saturating_mul(block * block), rows / block, columns / block],
+    )
 }
 
 pub struct Squeeze;
@@ -535,6 +603,31 @@ mod tests {
         assert_eq!(axis("squeeze", axes(&[0, 2]), "i8[1, 3, 1]", 3), Some(0));
         let grid = || quantized("i8[N, 3, 2]", 3);
         assert_eq!(broken(infer("flatten", Attrs::new(), &[grid()])), "C3");
+    }
+
+    #[test]
+    fn blocks_move_between_channels_and_positions() {
+        let x = || Operand::Input(tensor(&[1, 8, 1, 1], (0..8u8).collect::<Vec<_>>()));
+        let block = ("blocksize", OnnxAttr::Int(2));
+        let mode = |mode: &str| ("mode", OnnxAttr::Str(mode.to_owned()));
+        let read = |op: &str, attrs: &[(&str, OnnxAttr)], x: Operand| {
+            lift_and_eval(&onnx(op, attrs), 13, &[x]).unwrap()
+        };
+        let y = read("DepthToSpace", &[block.clone()], x());
+        assert_eq!(y, tensor(&[1, 2, 2, 2], [0u8, 2, 4, 6, 1, 3, 5, 7]));
+        assert_eq!(
+            read("SpaceToDepth", &[block.clone()], Operand::Input(y)),
+            tensor(&[1, 8, 1, 1], (0..8u8).collect::<Vec<_>>())
+        );
+        let y = read("DepthToSpace", &[block.clone(), mode("CRD")], x());
+        assert_eq!(y, tensor(&[1, 2, 2, 2], [0u8, 1, 2, 3, 4, 5, 6, 7]));
+        let odd = [Operand::Typed(ty("f32[N, 6, 3, 3]"))];
+        for op in ["DepthToSpace", "SpaceToDepth"] {
+            assert!(matches!(lift(&onnx(op, &[block.clone()]), 13, &odd), Err(OpError::Invalid { .. })));
+        }
+        let (graph, y) =
+            lift(&onnx("DepthToSpace", &[block]), 13, &[Operand::Typed(ty("f32[N, 4, 3, 3]"))]).unwrap();
+        assert_eq!(graph.ty(y).shape.to_string(), "[N, 1, 6, 6]");
     }
 
     #[test]

@@ -74,29 +74,14 @@ impl Operator for Softmax {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-            let x = cx.operand(0)?;
-            let shape = cx.ty(0)?.shape.clone();
-            let rank = shape.rank();
-            let default = if cx.opset < 13 { 1 } else { -1 };
-            let axis = cx.axis(cx.int("axis", default)?, rank, rank)?;
-            // `axis` is below the rank. Up to opset 12 the sum went over all axes from it on, which
-            // is that axis alone where the others have size 1.
-            let after = &shape[axis as usize + 1..];
-            if cx.opset >= 13 || after.iter().all(|dim| *dim == Dim::Fixed(1)) {
-                return Ok(vec![cx.op("softmax", Attrs::new().with("axis", axis), &[x])?]);
-            }
-            let original = lifted_shape(cx, &shape)?;
-            let allowzero = original.contains(&0);
-            let matrix = cx.step("matrix", "flatten", Attrs::new().with("axis", axis), &[x])?;
-            let y = cx.step("softmax", "softmax", Attrs::new().with("axis", 1), &[matrix])?;
-            Ok(vec![cx.op(
-                "reshape",
-                Attrs::new().with("shape", original).with("allowzero", allowzero),
-                &[y],
-            )?])
-        }
-        vec![Lift::standard("Softmax", [Version::new(1, 1, &["axis"])], lift)]
+        let softmax: Along =
+            |cx, suffix, x, axis| cx.step_or_op(suffix, "softmax", Attrs::new().with("axis", axis), &[x]);
+        [("Softmax", softmax), ("LogSoftmax", log_softmax), ("Hardmax", hardmax)]
+            .into_iter()
+            .map(|(onnx, along)| {
+                Lift::standard(onnx, [Version::new(1, 1, &["axis"])], move |cx| lift_along(cx, along))
+            })
+            .collect()
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -112,8 +97,58 @@ impl Operator for Softmax {
     }
 }
 
+/// What an operator of this family does along one axis of a value; with a suffix as a step on the way.
+type Along = fn(&mut LiftCx, Option<&str>, ValueId, i64) -> Result<ValueId, OpError>;
+
+fn lift_along(cx: &mut LiftCx, along: Along) -> Result<Vec<ValueId>, OpError> {
+    let x = cx.operand(0)?;
+    let shape = cx.ty(0)?.shape.clone();
+    let rank = shape.rank();
+    let default = if cx.opset < 13 { 1 } else { -1 };
+    let axis = cx.axis(cx.int("axis", default)?, rank, rank)?;
+    // `axis` is below the rank. Up to opset 12 the sum went over all axes from it on, which
+    // is that axis alone where the others have size 1.
+    let after = &shape[axis as usize + 1..];
+    if cx.opset >= 13 || after.iter().all(|dim| *dim == Dim::Fixed(1)) {
+        return Ok(vec![along(cx, None, x, axis)?]);
+    }
+    let original = lifted_shape(cx, &shape)?;
+    let allowzero = original.contains(&0);
+    let matrix = cx.step("matrix", "flatten", Attrs::new().with("axis", axis), &[x])?;
+    let y = along(cx, Some("softmax"), matrix, 1)?;
+    Ok(vec![cx.op("reshape", Attrs::new().with("shape", original).with("allowzero", allowzero), &[y])?])
+}
+
+/// `(x - m) - log(sum of exp(x - m))` with m the largest x.
+fn log_softmax(cx: &mut LiftCx, suffix: Option<&str>, x: ValueId, axis: i64) -> Result<ValueId, OpError> {
+    let none = Attrs::new;
+    let axes = || none().with("axes", vec![axis]);
+    let largest = cx.step("largest", "reduce_max", axes(), &[x])?;
+    let shifted = cx.step("shifted", "sub", none(), &[x, largest])?;
+    let powers = cx.step("exp", "exp", none(), &[shifted])?;
+    let sum = cx.step("sum", "reduce_sum", axes(), &[powers])?;
+    let log = cx.step("log", "log", none(), &[sum])?;
+    cx.step_or_op(suffix, "sub", none(), &[shifted, log])
+}
+
+/// 1 at the first of the largest elements, and 0 elsewhere.
+fn hardmax(cx: &mut LiftCx, suffix: Option<&str>, x: ValueId, axis: i64) -> Result<ValueId, OpError> {
+    let ty = cx.builder.graph.ty(x).clone();
+    let rank = ty.shape.rank();
+    // `axis` is below the rank.
+    let size = cx.known(&ty.shape[axis as usize])?;
+    let mut sizes = vec![1; rank];
+    sizes[axis as usize] = size;
+    let indices = Tensor::new(&sizes, (0..size as i64).collect());
+    let indices = indices.ok_or_else(|| cx.unsupported("an axis of this size"))?;
+    let indices = cx.add_const("indices", indices);
+    let largest = cx.step("largest", "arg_max", Attrs::new().with("axis", axis), &[x])?;
+    let first = cx.step("first", "equal", Attrs::new(), &[indices, largest])?;
+    cx.step_or_op(suffix, "cast", Attrs::new().with("to", ty.storage()), &[first])
+}
+
 /// The entries of a reshape to `shape`: an unknown size is what is left over.
-fn lifted_shape(cx: &LiftCx, shape: &[Dim]) -> Result<Vec<i64>, OpError> {
+pub(super) fn lifted_shape(cx: &LiftCx, shape: &[Dim]) -> Result<Vec<i64>, OpError> {
     let mut free = 1;
     let mut entries = Vec::new();
     for dim in shape {
@@ -157,6 +192,20 @@ mod tests {
         assert_eq!(empty, Ok(tensor::<f32>(&[0, 3], [])));
         let invalid = eval("softmax", axis(0), &[tensor(&[2], [f32::NAN, 1.0])]).unwrap();
         assert!(invalid.elements::<f32>().unwrap().iter().all(|v| v.to_bits() == f32::NAN.to_bits()));
+    }
+
+    #[test]
+    fn relatives_are_read_as_several_operators() {
+        let x = || Operand::Input(tensor(&[1, 2, 2], [0.0f32, 3.0, 3.0, -1000.0]));
+        let hard = lift_and_eval(&onnx("Hardmax", &[]), 13, &[x()]);
+        assert_eq!(hard, Ok(tensor(&[1, 2, 2], [0.0f32, 1.0, 1.0, 0.0])));
+        let hard = lift_and_eval(&onnx("Hardmax", &[]), 11, &[x()]);
+        assert_eq!(hard, Ok(tensor(&[1, 2, 2], [0.0f32, 1.0, 0.0, 0.0])));
+        let y = lift_and_eval(&onnx("LogSoftmax", &[]), 13, &[x()]).unwrap();
+        let y = y.elements::<f32>().unwrap();
+        // Of f64, -3.0485873515737420, -0.0485873515737420, 0 and -1003.
+        let expected = [-3.048_587_3, -0.048_587_35, 0.0, -1003.0];
+        assert!(y.iter().zip(expected).all(|(y, expected)| (y - expected).abs() < 1e-7), "{y:?}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Arithmetic, Builder, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxNode, OpError, Registry, Schema,
+    Arithmetic, Builder, Known, LiftCx, LowerCx, Lowered, ONNX_OPSET, OnnxAttr, OnnxNode, OpError, Registry,
+    Schema,
 };
 use crate::diag::Loc;
 use crate::ir::{Attrs, Graph, ValueId};
@@ -126,7 +127,8 @@ pub fn lift(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Result<(Graph,
     let lift = registry.lift(&node.domain, &node.op_type).unwrap();
     assert!(lift.since() <= opset);
     let builder = Builder { graph: &mut graph, registry: &registry, loc: Loc::unknown() };
-    let results = lift.read(&mut LiftCx { builder, node: &node, opset, operands })?;
+    let results =
+        lift.read(&mut LiftCx { builder, node: &node, opset, operands, known: &Known::default() })?;
     Ok((graph, results[0]))
 }
 
@@ -218,7 +220,9 @@ pub fn read_back(op: &str, attrs: Attrs, operands: &[Tensor]) -> Tensor {
         let operands = node.inputs.iter().map(|name| values.get(name).copied()).collect();
         let lift = registry.lift(&node.domain, &node.op_type).unwrap_or_else(|| panic!("{}", node.op_type));
         let builder = Builder { graph: &mut graph, registry: &registry, loc: Loc::unknown() };
-        let results = lift.read(&mut LiftCx { builder, node, opset: ONNX_OPSET, operands }).unwrap();
+        let known = &Known::default();
+        let mut cx = LiftCx { builder, node, opset: ONNX_OPSET, operands, known };
+        let results = lift.read(&mut cx).unwrap();
         values.extend(node.outputs.iter().cloned().zip(results));
     }
     eval_graph(&graph, operands.iter().cloned(), values["y0"]).unwrap()

@@ -1,10 +1,10 @@
 //! `upsample2d`: every element of a map several times.
 
 use super::{
-    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
-    Quantize, Schema, Version,
+    Arithmetic, Call, Example, FLOATS, Inputs, Lift, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
+    Schema,
 };
-use crate::ir::{AttrKind, Attrs, ValueId};
+use crate::ir::{AttrKind, Attrs};
 use crate::tensor::{Array, Element, Tensor, TensorType, dispatch};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
@@ -91,28 +91,8 @@ impl Operator for Upsample2d {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        const OLDEST: &[&str] = &["mode"];
-        const OLDER: &[&str] = &[
-            "coordinate_transformation_mode",
-            "cubic_coeff_a",
-            "exclude_outside",
-            "extrapolation_value",
-            "mode",
-            "nearest_mode",
-        ];
-        const NEWEST: &[&str] = &[
-            "antialias",
-            "axes",
-            "coordinate_transformation_mode",
-            "cubic_coeff_a",
-            "exclude_outside",
-            "extrapolation_value",
-            "keep_aspect_ratio_policy",
-            "mode",
-            "nearest_mode",
-        ];
-        let versions = [Version::new(10, 2, OLDEST), Version::new(11, 4, OLDER), Version::new(18, 4, NEWEST)];
-        vec![Lift::standard("Resize", versions, read)]
+        // `resize` makes one of each Resize that repeats elements.
+        Vec::new()
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -122,73 +102,6 @@ impl Operator for Upsample2d {
     fn examples(&self) -> Vec<Example> {
         let x = Tensor::new(&[1, 1, 2, 2], vec![1.0f32, 2.0, 3.0, 4.0]);
         vec![Example { attrs: Attrs::new().with("factors", vec![2, 3]), operands: vec![x] }]
-    }
-}
-
-/// A resize of maps by whole factors that repeats elements.
-fn read(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-    let other = |cx: &LiftCx, what: String| {
-        OpError::Unsupported {
-        op: cx.node.op_type.clone(),
-        what,
-        way_out: Some(
-            "whole factors for height and width with mode `nearest` and coordinates `asymmetric` and `floor` repeat \
-             elements: write other interpolations as a ConvTranspose"
-                .to_owned(),
-        ),
-    }
-    };
-    let mode = cx.opt_text("mode")?.unwrap_or("nearest");
-    if mode != "nearest" {
-        return Err(other(cx, format!("mode `{mode}`")));
-    }
-    if cx.opset >= 11 {
-        let coordinates = cx.opt_text("coordinate_transformation_mode")?.unwrap_or("half_pixel");
-        let rounding = cx.opt_text("nearest_mode")?.unwrap_or("round_prefer_floor");
-        // Of whole factors, the middle of an element is never as far from two.
-        let repeats = match coordinates {
-            "asymmetric" => rounding == "floor",
-            "half_pixel" => matches!(rounding, "round_prefer_floor" | "round_prefer_ceil"),
-            _ => false,
-        };
-        if !repeats {
-            return Err(other(cx, format!("coordinates `{coordinates}` rounded by `{rounding}`")));
-        }
-    }
-    if cx.opt_ints("axes")?.is_some_and(|axes| *axes != [0, 1, 2, 3]) {
-        return Err(other(cx, "`axes` other than all in order".to_owned()));
-    }
-    let x = cx.operand(0)?;
-    let shape = cx.ty(0)?.shape.clone();
-    let (scales, sizes) = if cx.opset < 11 { (1, None) } else { (2, Some(3)) };
-    let factors: Option<Vec<i64>> = match sizes.filter(|&at| cx.opt_operand(at).is_some()) {
-        Some(at) => {
-            let sizes = cx.constant_ints(at, "sizes")?.unwrap_or_default();
-            let from: Vec<i64> = shape.iter().map(|dim| dim.fixed().map_or(0, |size| size as i64)).collect();
-            let times = |(&to, &from): (&i64, &i64)| (from > 0 && to % from == 0).then(|| to / from);
-            // An open batch is as large as it is.
-            let whole =
-                |at: usize, pair| if from.get(at) == Some(&0) && at == 0 { Some(1) } else { times(pair) };
-            (sizes.len() == from.len())
-                .then(|| sizes.iter().zip(&from).enumerate().map(|(at, pair)| whole(at, pair)).collect())
-                .flatten()
-        }
-        None => {
-            let scales = cx.constant(scales);
-            let scales = scales.as_deref().and_then(Tensor::elements::<f32>);
-            let scales = scales.ok_or_else(|| cx.unsupported("`scales` that are not constant"))?;
-            // Checked to be whole.
-            scales.iter().map(|&scale| (scale == scale.trunc()).then_some(scale as i64)).collect()
-        }
-    };
-    match factors.as_deref() {
-        Some(&[1, 1, down, across]) if down >= 1 && across >= 1 => {
-            Ok(vec![cx.op("upsample2d", Attrs::new().with("factors", vec![down, across]), &[x])?])
-        }
-        _ => Err(other(
-            cx,
-            format!("a resize of {shape} by other factors than whole ones for height and width"),
-        )),
     }
 }
 
@@ -222,32 +135,5 @@ mod tests {
         let y = Ok(tensor(&[1, 1, 2, 6], [1.0f32, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]));
         assert_eq!(eval("upsample2d", factors(1, 3), std::slice::from_ref(&x)), y);
         assert_eq!(Ok(read_back("upsample2d", factors(1, 3), &[x])), y);
-    }
-
-    #[test]
-    fn forms_of_resize() {
-        let x = || Operand::Input(tensor(&[1, 1, 1, 2], [1.0f32, 2.0]));
-        let text = |name: &'static str, text: &str| (name, OnnxAttr::Str(text.to_owned()));
-        let scales = |scales: [f32; 4]| Operand::Constant(Tensor::vector(scales.to_vec()));
-        let shape_of = |attrs: &[(&str, OnnxAttr)], operands: Vec<Operand>, opset: i64| {
-            let node = onnx("Resize", attrs);
-            lift(&node, opset, &operands).map(|(graph, y)| graph.ty(y).shape.to_string())
-        };
-        let four = || vec![x(), scales([1.0, 1.0, 2.0, 2.0])];
-        assert_eq!(shape_of(&[], four(), 10), Ok("[1, 1, 2, 4]".to_owned()));
-        let three = |scale: f32| {
-            vec![x(), Operand::Constant(Tensor::vector(Vec::<f32>::new())), scales([1.0, 1.0, scale, 2.0])]
-        };
-        assert_eq!(shape_of(&[], three(3.0), 13), Ok("[1, 1, 3, 4]".to_owned()));
-        let floor = [text("coordinate_transformation_mode", "asymmetric"), text("nearest_mode", "floor")];
-        assert_eq!(shape_of(&floor, three(2.0), 13), Ok("[1, 1, 2, 4]".to_owned()));
-        for (attrs, scale) in [
-            (vec![], 1.5),
-            (vec![text("mode", "linear")], 2.0),
-            (vec![text("coordinate_transformation_mode", "asymmetric")], 2.0),
-            (vec![text("coordinate_transformation_mode", "align_corners")], 2.0),
-        ] {
-            assert!(matches!(shape_of(&attrs, three(scale), 13), Err(OpError::Unsupported { .. })));
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! What ONNX convolutions and poolings say of their sliding windows.
 
 use super::{LiftCx, OpError};
+use crate::ir::{Attrs, ValueId};
 use crate::tensor::Dim;
 
-/// Kernel size, strides and dilations: rows, columns.
+/// Kernel size, strides and dilations: rows, columns. Where a node has one spatial axis, there is one row.
 pub struct Spatial {
+    /// Spatial axes that the node has: 1 or 2.
+    pub axes: usize,
     pub kernel: [i64; 2],
     pub strides: [i64; 2],
     pub dilations: [i64; 2],
@@ -14,17 +17,18 @@ pub struct Spatial {
 const SIZES: std::ops::RangeInclusive<i64> = 1..=1 << 24;
 
 impl Spatial {
-    /// Of a convolution, whose kernel has the size of its weights.
-    pub fn of_conv(cx: &LiftCx) -> Result<Self, OpError> {
-        let [rows, columns] = spatial_size(cx, 1)?;
+    /// Of a convolution, whose kernel has the size of its weights, the operand at position `w`.
+    pub fn of_conv(cx: &LiftCx, w: usize) -> Result<Self, OpError> {
+        let [rows, columns] = spatial_size(cx, w)?;
         // Sizes that do not fit are refused below.
         let size = |dim: &Dim| Ok(i64::try_from(cx.known(dim)?).unwrap_or(i64::MAX));
         let kernel = [size(&rows)?, size(&columns)?];
-        let stated = pair(cx, "kernel_shape", kernel)?;
-        if stated != kernel {
+        let axes = spatial_axes(cx)?;
+        let stated = pair(cx, "kernel_shape", axes, kernel)?;
+        if stated != kernel || cx.ty(w)?.shape.rank() != axes + 2 {
             return Err(cx.invalid(format!("kernel_shape is {stated:?}, the weights have {kernel:?}")));
         }
-        Self::with_kernel(cx, kernel)
+        Self::with_kernel(cx, axes, kernel)
     }
 
     /// Of a pooling.
@@ -32,12 +36,13 @@ impl Spatial {
         if cx.opt_ints("kernel_shape")?.is_none() {
             return Err(cx.invalid("needs kernel_shape"));
         }
-        Self::with_kernel(cx, pair(cx, "kernel_shape", [1, 1])?)
+        let axes = spatial_axes(cx)?;
+        Self::with_kernel(cx, axes, pair(cx, "kernel_shape", axes, [1, 1])?)
     }
 
-    fn with_kernel(cx: &LiftCx, kernel: [i64; 2]) -> Result<Self, OpError> {
-        let spatial =
-            Self { kernel, strides: pair(cx, "strides", [1, 1])?, dilations: pair(cx, "dilations", [1, 1])? };
+    fn with_kernel(cx: &LiftCx, axes: usize, kernel: [i64; 2]) -> Result<Self, OpError> {
+        let (strides, dilations) = (pair(cx, "strides", axes, [1, 1])?, pair(cx, "dilations", axes, [1, 1])?);
+        let spatial = Self { axes, kernel, strides, dilations };
         let all = [spatial.kernel, spatial.strides, spatial.dilations];
         if all.iter().flatten().all(|size| SIZES.contains(size)) {
             Ok(spatial)
@@ -52,30 +57,72 @@ impl Spatial {
     }
 }
 
-fn pair(cx: &LiftCx, name: &str, default: [i64; 2]) -> Result<[i64; 2], OpError> {
-    match cx.opt_ints(name)? {
-        None => Ok(default),
-        Some(&[a, b]) => Ok([a, b]),
-        Some(other) => Err(cx.invalid(format!("`{name}` has an entry for each of 2 axes, found {other:?}"))),
+/// A list with an entry for each of the spatial axes; `default` says what a missing list or axis has.
+pub fn pair(cx: &LiftCx, name: &str, axes: usize, default: [i64; 2]) -> Result<[i64; 2], OpError> {
+    match (cx.opt_ints(name)?, axes) {
+        (None, _) => Ok(default),
+        (Some(&[columns]), 1) => Ok([default[0], columns]),
+        (Some(&[rows, columns]), 2) => Ok([rows, columns]),
+        (Some(other), _) => {
+            Err(cx.invalid(format!("`{name}` has an entry for each of {axes} axes, found {other:?}")))
+        }
     }
 }
 
-/// The last two of the four sizes of an operand.
+/// How many spatial axes the first operand has.
+fn spatial_axes(cx: &LiftCx) -> Result<usize, OpError> {
+    spatial_size(cx, 0)?;
+    Ok(cx.ty(0)?.shape.rank() - 2)
+}
+
+/// The sizes of an operand behind the first two, one row where there are no rows.
 pub fn spatial_size(cx: &LiftCx, position: usize) -> Result<[Dim; 2], OpError> {
     match &*cx.ty(position)?.shape {
+        [_, _, columns] => Ok([Dim::Fixed(1), columns.clone()]),
         [_, _, rows, columns] => Ok([rows.clone(), columns.clone()]),
-        other => Err(cx.unsupported(format!("an operand of {} axes (4 are needed)", other.len()))),
+        other => Err(cx.unsupported(format!("an operand of {} axes (3 or 4 are needed)", other.len()))),
     }
+}
+
+/// An operand as one with rows and columns: where it has no rows, with one.
+pub fn as_rows(cx: &mut LiftCx, suffix: &str, value: ValueId) -> Result<ValueId, OpError> {
+    if cx.builder.graph.ty(value).shape.rank() != 3 {
+        return Ok(value);
+    }
+    cx.step(suffix, "unsqueeze", Attrs::new().with("axes", vec![2]), &[value])
+}
+
+/// An operator of rows and columns on such operands, whose one row is taken away again.
+pub fn op_on_rows(
+    cx: &mut LiftCx,
+    axes: usize,
+    op: &str,
+    attrs: Attrs,
+    operands: &[ValueId],
+) -> Result<ValueId, OpError> {
+    if axes == 2 {
+        return cx.op(op, attrs, operands);
+    }
+    let y = cx.step("y_row", op, attrs, operands)?;
+    cx.op("squeeze", Attrs::new().with("axes", vec![2]), &[y])
 }
 
 /// The padding (top, left, bottom, right), however the node states it.
 pub fn pads(cx: &LiftCx, size: &[Dim; 2], spatial: &Spatial) -> Result<[i64; 4], OpError> {
     let stated = match cx.opt_ints("pads")? {
         None => [0; 4],
-        Some(pads) => match <[i64; 4]>::try_from(pads) {
-            Ok(pads) if pads.iter().all(|pad| *pad == 0 || SIZES.contains(pad)) => pads,
-            _ => return Err(cx.invalid(format!("`pads` is 4 integers from 0 to 2^24, found {pads:?}"))),
-        },
+        Some(stated) => {
+            let pads = match (stated, spatial.axes) {
+                (&[left, right], 1) => Some([0, left, 0, right]),
+                (&[top, left, bottom, right], 2) => Some([top, left, bottom, right]),
+                _ => None,
+            };
+            let pads = pads.filter(|pads| pads.iter().all(|pad| *pad == 0 || SIZES.contains(pad)));
+            let count = 2 * spatial.axes;
+            pads.ok_or_else(|| {
+                cx.invalid(format!("`pads` is {count} integers from 0 to 2^24, found {stated:?}"))
+            })?
+        }
     };
     let odd_first = match cx.opt_text("auto_pad")? {
         None | Some("NOTSET" | "") => return Ok(stated),

@@ -9,6 +9,8 @@ use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset}
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
+use super::expose_state::ExposeState;
+use super::frames::Frames;
 use super::identity_convs::IdentityConvs;
 use super::retype::retype;
 use super::split_depthwise::SplitDepthwise;
@@ -28,6 +30,11 @@ pub fn passes() -> &'static [PassInfo] {
             name: "dynamic-batch",
             options: &[],
             doc: "Make the first axis of every input the symbol `N`.",
+        },
+        PassInfo {
+            name: "frames",
+            options: &[],
+            doc: "Make a network of three-dimensional convolutions over clips one over frames, with state.",
         },
         PassInfo {
             name: "rules",
@@ -70,6 +77,11 @@ pub fn passes() -> &'static [PassInfo] {
             options: &[],
             doc: "Compute the integers of every layer that hangs on the input. Where those of a layer that a rule of \
                   `--rules` made do not exist, the fusion before is done again without it.",
+        },
+        PassInfo {
+            name: "expose-state",
+            options: &[],
+            doc: "Make states inputs and outputs of the network, for runtimes that run it frame by frame.",
         },
     ]
 }
@@ -135,6 +147,8 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
             }
         }
         "user-rules" => Box::new(UserRules),
+        "expose-state" => Box::new(ExposeState),
+        "frames" => Box::new(Frames),
         "split-depthwise" => Box::new(SplitDepthwise),
         "identity-convs" => Box::new(IdentityConvs),
         "calibrate" => Box::new(Calibrate),

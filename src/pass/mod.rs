@@ -6,6 +6,8 @@
 mod builtin;
 mod compile;
 mod explain;
+mod expose_state;
+mod frames;
 mod identity_convs;
 mod idle;
 mod retype;
@@ -127,6 +129,10 @@ pub enum PassError {
     InputShape { name: String, shape: Shape, sizes: Vec<usize> },
     #[error("neither the network nor what it becomes has a value `{name}`")]
     UnknownValue { name: String, similar: Option<String> },
+    #[error("`{node}` cannot run frame by frame: {why}")]
+    Conv3d { node: String, why: String },
+    #[error("input `{input}` holds {frames} frames, a network over frames takes one at a time")]
+    Clip { input: String, frames: usize },
     #[error("pass `{pass}` left a graph that is not valid; this is a bug in qirc")]
     Broken { pass: String },
 }
@@ -143,6 +149,8 @@ impl Report for PassError {
             PassError::InputName { .. } => "Q0707",
             PassError::InputShape { .. } => "Q0708",
             PassError::UnknownValue { .. } => "Q0709",
+            PassError::Conv3d { .. } => "Q0710",
+            PassError::Clip { .. } => "Q0711",
         }
     }
 
@@ -164,6 +172,15 @@ impl Report for PassError {
             PassError::UnknownValue { similar, .. } => {
                 similar.iter().map(|name| format!("did you mean `{name}`?")).collect()
             }
+            PassError::Conv3d { .. } => vec![
+                "the device convolves rows and columns of a frame, or each frame with those before it: write it as \
+                 one after the other, causal in time"
+                    .to_owned(),
+            ],
+            PassError::Clip { .. } => vec![
+                "export the network with a time axis (axis 2) of 1 or left open; padding stands for the frames before"
+                    .to_owned(),
+            ],
             PassError::Requires { .. } | PassError::Broken { .. } | PassError::InputShape { .. } => {
                 Vec::new()
             }

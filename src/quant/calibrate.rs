@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{QuantError, Samples};
+use super::{QuantError, Samples, as_frames};
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
-use crate::interp::Plan;
+use crate::interp::{Memory, Plan};
 use crate::ir::{Graph, Kind, Range, ValueId};
 use crate::ops::{Arithmetic, Registry};
 use crate::tensor::{DType, Grid, Tensor};
@@ -45,7 +45,8 @@ pub struct Calibrated {
 }
 
 /// Runs the samples and gives every float value of rank 1 and more the extremes it takes on; NaN
-/// is passed over. `progress` is told the number of samples done.
+/// is passed over. `progress` is told the number of samples done. The samples of a network with state
+/// are frames, one behind the other.
 ///
 /// # Errors
 /// More than one input, no samples, samples that do not fit, or an operator that fails.
@@ -77,13 +78,15 @@ pub fn calibrate(
             ),
         ));
     }
+    let shape = graph.ty(input).shape.clone();
+    let mut memory = Memory::default();
     let mut done = 0;
     while done < usable {
         let Some(piece) = samples.take(batch.min(usable - done)).map_err(fail)? else { break };
         let first = done;
         done += piece.sizes().first().copied().unwrap_or(0);
-        let feeds = BTreeMap::from([(name.clone(), piece)]);
-        plan.run(&feeds, &mut |id, tensor| observer.see(id, tensor, first)).map_err(widen)?;
+        let feeds = BTreeMap::from([(name.clone(), as_frames(piece, &shape))]);
+        plan.resume(&feeds, &mut memory, &mut |id, tensor| observer.see(id, tensor, first)).map_err(widen)?;
         progress(done);
     }
     if done == 0 {

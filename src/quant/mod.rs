@@ -20,4 +20,4 @@ pub use check::{LayerBounds, bounds_table, check_layers};
 pub use error::QuantError;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
 pub use report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
-pub use samples::{RandomSamples, SampleFiles, Samples};
+pub use samples::{RandomSamples, SampleFiles, Samples, as_frames};

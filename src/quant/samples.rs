@@ -23,6 +23,20 @@ pub trait Samples {
     fn take(&mut self, rows: usize) -> Result<Option<Tensor>, QuantError>;
 }
 
+/// Samples for an input of that shape, which may have the time axis of a single frame (axis 2 of 5, of
+/// size 1) where they have none, and the other way round.
+pub fn as_frames(samples: Tensor, shape: &Shape) -> Tensor {
+    let mut sizes = samples.sizes().to_vec();
+    match (sizes.len(), shape.rank()) {
+        (4, 5) => sizes.insert(2, 1),
+        (5, 4) if sizes[2] == 1 => {
+            sizes.remove(2);
+        }
+        _ => return samples,
+    }
+    samples.reshaped(&sizes).unwrap_or(samples)
+}
+
 /// Samples in `.npy` files, and in the arrays of `.npz` archives (in the order of the archive),
 /// one after the other. Only one slice is in memory at a time.
 pub struct SampleFiles {
@@ -59,7 +73,12 @@ impl SampleFiles {
             let (file, header) = array.header()?;
             let sizes = &header.sizes[..];
             let rows_fit = match (shape.split_first(), sizes.split_first()) {
-                (Some((_, expected)), Some((_, found))) => Shape::new(expected.iter().cloned()).admits(found),
+                (Some((_, expected)), Some((_, found))) => {
+                    let expected = Shape::new(expected.iter().cloned());
+                    // Without the time axis of a single frame.
+                    let frame = || matches!(found, &[c, h, w] if expected.admits(&[c, 1, h, w]));
+                    expected.admits(found) || frame()
+                }
                 _ => false,
             };
             let first = rows_of.get_or_insert_with(|| sizes.to_vec());

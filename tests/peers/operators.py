@@ -18,8 +18,9 @@ import onnx
 import onnxruntime
 
 GRAPH = pathlib.Path(__file__).resolve().parent / "integers.qir"
-# Ranges where a whole storage type would be refused: exponents, and biases that leave room for a sum.
-RANGES = {"s": (-10, 45), "b": (-(2**20), 2**20), "kb": (-(2**20), 2**20)}
+# Ranges where a whole storage type would be refused: exponents, biases that leave room for a sum, divisors and
+# indices.
+RANGES = {"s": (-10, 45), "b": (-(2**20), 2**20), "kb": (-(2**20), 2**20), "d": (1, 2**20), "i": (-2, 1)}
 
 
 def call(*argv):

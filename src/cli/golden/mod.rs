@@ -68,7 +68,9 @@ pub fn test(
     }
     if tests.is_empty() && malformed.is_empty() {
         let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(Diagnostic::error("Q0813", format!("there is no golden file in {}", all.join(", "))).into());
+        return Err(
+            Diagnostic::error("Q0813", format!("there is no golden file in {}", all.join(", "))).into()
+        );
     }
     let outcomes: Result<Vec<Outcome>, Diagnostics> =
         tests.par_iter().map(|(file, text, expected)| run(file, text, expected, bless)).collect();

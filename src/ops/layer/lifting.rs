@@ -2,6 +2,7 @@
 
 use super::op_type::OpType;
 use crate::ir::{Attrs, ValueId};
+use crate::ops::temporal;
 use crate::ops::{LiftCx, LowerCx, OnnxAttr, OnnxNode, OpError};
 use crate::tensor::{AffineGrid, DType, Grid, Tensor, TensorType};
 
@@ -85,7 +86,8 @@ impl<'c, 'a> Parameters<'c, 'a> {
         if let Some(scales) = scales {
             set_grid(self.cx, value, AffineGrid::hardware(storage, scales));
         }
-        Ok(vec![value])
+        // Results beyond the first are on the grids that are inferred.
+        Ok(temporal::results(self.cx, value))
     }
 }
 

@@ -22,6 +22,7 @@ mod dense;
 mod dequantizer;
 mod following;
 mod input_quantizer;
+mod temporal;
 
 pub use chain::{Source, Step, eval, expand, standard};
 pub use dequantizer::dequantizer_scale;
@@ -44,6 +45,8 @@ pub fn operators() -> Vec<Box<dyn Operator>> {
         Box::new(dense::QuantizedDense1D),
         Box::new(add::QuantizedAdd),
         Box::new(concat::QuantizedConcat),
+        Box::new(temporal::QuantizedTempConv { depthwise: false }),
+        Box::new(temporal::QuantizedTempConv { depthwise: true }),
         Box::new(dequantizer::Dequantizer),
     ]
 }

@@ -15,10 +15,12 @@ pub enum Base {
     Depthwise2DTranspose,
     Dense1D,
     Add,
+    BufferTempConv,
+    DepthwiseBufferTempConv,
 }
 
 impl Base {
-    const ALL: [Base; 7] = [
+    const ALL: [Base; 9] = [
         Base::InputConv2D,
         Base::Conv2D,
         Base::Depthwise2D,
@@ -26,6 +28,8 @@ impl Base {
         Base::Depthwise2DTranspose,
         Base::Dense1D,
         Base::Add,
+        Base::BufferTempConv,
+        Base::DepthwiseBufferTempConv,
     ];
 
     fn name(self) -> &'static str {
@@ -37,6 +41,8 @@ impl Base {
             Base::Depthwise2DTranspose => "QuantizedDepthwise2DTranspose",
             Base::Dense1D => "QuantizedDense1D",
             Base::Add => "QuantizedAdd",
+            Base::BufferTempConv => "QuantizedBufferTempConv",
+            Base::DepthwiseBufferTempConv => "QuantizedDepthwiseBufferTempConv",
         }
     }
 }
@@ -154,6 +160,10 @@ impl OpType {
             Base::Conv2DTranspose | Base::Depthwise2DTranspose => !flatten && pool == Pool::None && scaled,
             Base::Dense1D => pool == Pool::None && activation != Activation::Lut,
             Base::Add => !flatten && !biased && pool == Pool::None && activation == Activation::None,
+            Base::BufferTempConv | Base::DepthwiseBufferTempConv => {
+                let plain = matches!(activation, Activation::None | Activation::Relu);
+                !flatten && pool == Pool::None && plain && scaled
+            }
         }
     }
 }
@@ -184,7 +194,7 @@ mod tests {
     #[test]
     fn every_name_is_read_as_what_it_was_printed_from() {
         let all: Vec<OpType> = Base::ALL.into_iter().flat_map(OpType::all).collect();
-        assert_eq!(all.len(), 12 + 24 + 24 + 8 + 8 + 24 + 2);
+        assert_eq!(all.len(), 12 + 24 + 24 + 8 + 8 + 24 + 2 + 4 + 4);
         for op_type in all {
             assert_eq!(op_type.to_string().parse(), Ok(op_type), "{op_type}");
             assert_eq!(OpType::of_file(&op_type.to_string()), Some(op_type), "{op_type}");

@@ -105,6 +105,7 @@ impl Operator for DeclaredLayer {
             attrs: declared.attrs.clone(),
             results: vec!["y".into()],
             any_results: false,
+            state: None,
             uniform: false,
             accuracy: Accuracy::Rounding,
             layer: true,

@@ -252,9 +252,11 @@ impl Tester<'_> {
                 operands.push(match operand {
                     LayerOperand::Keep(at) => {
                         let quantizer = quantizers.get(*at)?;
-                        let x = run.operands.get(*at)?.clone();
-                        let given = [x, Some(quantizer.scale.clone()), Some(quantizer.zero.clone())];
-                        let attrs = self.registry.complete(QUANTIZER, Attrs::new()).ok()?;
+                        let x = run.operands.get(*at)?.clone()?;
+                        // Ranks are small.
+                        let axes: Vec<i64> = (0..x.sizes().len() as i64).collect();
+                        let given = [x, quantizer.scale.clone(), quantizer.zero.clone()].map(Some);
+                        let attrs = Attrs::new().with("perm", axes);
                         let made = self.registry.eval(QUANTIZER, &attrs, &given, Arithmetic::Exact).ok()?;
                         made.into_iter().next()
                     }

@@ -193,6 +193,23 @@ fn every_chain_of_the_table_is_one_layer() {
         fired.extend(log.applied.iter().map(|applied| applied.rule.to_string()));
         assert!(fired.contains(rule), "{rule}");
     }
+    for (op, weights) in
+        [("buffer_temp_conv", "[2, 6, 1, 1]"), ("depthwise_buffer_temp_conv", "[2, 3, 1, 1]")]
+    {
+        for relu in [false, true] {
+            let ty = "f32[N, 2, 3, 3]";
+            let product = if relu { "c" } else { "y" };
+            let mut body = format!("%w = const @w : f32{weights}\n%b = const @b : f32[2]\n");
+            body += &format!("%{product} = {op} %x, %w, %b {{fifo_name = \"x_fifo\"}} : {ty}\n");
+            body += if relu { "%y = relu %c : f32[N, 2, 3, 3]\nreturn %y" } else { "return %y" };
+            let before = graph(&format!("(%x: {ty}) -> (%y: {ty})"), &body);
+            let (after, log) = run(&before, &fusions(), &Options::default());
+            assert_eq!(ops(&after).len(), 1, "{op}");
+            assert!(ops(&after)[0].starts_with("Quantized"), "{op}");
+            assert!(difference(&before, &after) < 1e-5);
+            fired.extend(log.applied.iter().map(|applied| applied.rule.to_string()));
+        }
+    }
     let joins = [("add %x, %z", 3), ("concat %x, %z {axis = 1}", 6)];
     for (line, channels) in joins {
         let signature = format!("(%x: f32[N, 3], %z: f32[N, 3]) -> (%y: f32[N, {channels}])");

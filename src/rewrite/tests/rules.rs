@@ -545,6 +545,64 @@ fn fold_batchnorm() {
             None,
         ),
         (
+            "batch_norm_into_buffer_temp_conv",
+            "(%x: f32[N, 2, 3, 3]) -> (%y: f32[N, 4, 3, 3])",
+            "%w = const @w : f32[4, 6, 1, 1]\n\
+             %b = const @b : f32[4]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = buffer_temp_conv %x, %w, %b {fifo_name = \"x_fifo\"} : f32[N, 4, 3, 3]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 3, 3]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "batch_norm_into_buffer_temp_conv",
+            "(%x: f32[N, 2, 3, 3]) -> (%y: f32[N, 4, 3, 3])",
+            "%w = const @w : f32[4, 6, 1, 1]\n\
+             %b = const @b : f32[4]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = buffer_temp_conv %x, %w, %b {fifo_name = \"x_fifo\"} : f32[N, 4, 3, 3]\n\
+             %r = relu %c : f32[N, 4, 3, 3]\n\
+             %y = batch_norm %r, %g, %be, %m, %v : f32[N, 4, 3, 3]\n\
+             return %y",
+            None,
+        ),
+        (
+            "batch_norm_into_depthwise_buffer_temp_conv",
+            "(%x: f32[N, 2, 3, 3]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 3, 1, 1]\n\
+             %b = const @b : f32[2]\n\
+             %g = const @g : f32[2]\n\
+             %be = const @be : f32[2]\n\
+             %m = const @m : f32[2]\n\
+             %v = const @v_pos : f32[2]\n\
+             %c = depthwise_buffer_temp_conv %x, %w, %b {fifo_name = \"x_fifo\"} : f32[N, 2, 3, 3]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "batch_norm_into_depthwise_buffer_temp_conv",
+            "(%x: f32[N, 2, 3, 3]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 3, 1, 1]\n\
+             %b = const @b : f32[2]\n\
+             %g = const @g : f32[2]\n\
+             %be = const @be : f32[2]\n\
+             %m = const @m : f32[2]\n\
+             %v = const @v_pos : f32[2]\n\
+             %c = depthwise_buffer_temp_conv %x, %w, %b {fifo_name = \"x_fifo\"} : f32[N, 2, 3, 3]\n\
+             %r = relu %c : f32[N, 2, 3, 3]\n\
+             %y = batch_norm %r, %g, %be, %m, %v : f32[N, 2, 3, 3]\n\
+             return %y",
+            None,
+        ),
+        (
             "batch_norm_into_dense",
             "(%x: f32[N, 7]) -> (%y: f32[N, 4])",
             "%w = const @w : f32[4, 7]\n\

@@ -180,6 +180,30 @@ fn transpose_cases(op: &'static str) -> Vec<Refused<'static>> {
     cases
 }
 
+fn temporal_cases() -> Vec<Refused<'static>> {
+    let named = || Attrs::new().with("fifo_name", "x_fifo");
+    let mut cases = Vec::new();
+    for (op, w, f32_w, other, bias) in [
+        ("QuantizedBufferTempConv", "i8[2, 6, 1, 1]", "f32[2, 6, 1, 1]", "u8[2, 6, 1, 1]", "i32[2, 1, 1]"),
+        ("QuantizedDepthwiseBufferTempConv", "i8[2, 3, 1, 1]", "f32[2, 3, 1, 1]", "u8[2, 3, 1, 1]", "i32[2]"),
+    ] {
+        let (x, m, s) = ("i8[N, 2, 4, 4]", "u8[1, 2, 1, 1]", "f32[1, 2, 1, 1]");
+        let operands: [(&str, Attrs, Vec<&'static str>); 8] = [
+            ("C1", named(), vec!["u8[N, 2, 4, 4]", w, "-", "-", m, s]),
+            ("C2", named().with("activation", "ReLUClipped"), vec!["f32[N, 2, 4, 4]", f32_w]),
+            ("C3", named(), vec!["f32[N, 2, 4, 4]", f32_w, "-", "-", m]),
+            ("C4", named(), vec![x, other, "-", "-", m, s]),
+            ("C4", named(), vec![x, w, bias, "-", m, s]),
+            ("C5", named(), vec![x, w, "-", "-", "u8[2]", s]),
+            ("C5", named(), vec![x, w, "-", "-", m, "i32[1, 2, 1, 1]"]),
+            ("C6", named(), vec![x, w, "-", "i8[3, 2, 4, 4]", m, s]),
+        ];
+        // A few texts of a test, which live as long as it.
+        cases.extend(operands.map(|(label, attrs, types)| (op, label, attrs, &*types.leak())));
+    }
+    cases
+}
+
 fn cases() -> Vec<Refused<'static>> {
     let none = Attrs::new;
     let (dense, add) = ("QuantizedDense1D", "QuantizedAdd");
@@ -188,6 +212,7 @@ fn cases() -> Vec<Refused<'static>> {
     cases.extend(conv_cases("QuantizedDepthwise2D"));
     cases.extend(transpose_cases("QuantizedConv2DTranspose"));
     cases.extend(transpose_cases("QuantizedDepthwise2DTranspose"));
+    cases.extend(temporal_cases());
     cases.extend([
         (dense, "C1", none(), &["u8[N, 4]", "i8[2, 4]"] as &[&str]),
         (dense, "C2", none().with("activation", "Relu"), &["f32[N, 4]", "f32[2, 4]"]),

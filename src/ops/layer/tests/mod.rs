@@ -12,7 +12,7 @@ use crate::ops::{Arithmetic, Call, LayerCall, LayerOperand, OpError, Quantize, Q
 use crate::tensor::{AffineGrid, Tensor, TensorType};
 
 /// Every operator of this directory.
-const LAYERS: [&str; 9] = [
+const LAYERS: [&str; 11] = [
     "InputQuantizer",
     "QuantizedConv2D",
     "QuantizedDepthwise2D",
@@ -21,6 +21,8 @@ const LAYERS: [&str; 9] = [
     "QuantizedDense1D",
     "QuantizedAdd",
     "QuantizedConcat",
+    "QuantizedBufferTempConv",
+    "QuantizedDepthwiseBufferTempConv",
     "Dequantizer",
 ];
 
