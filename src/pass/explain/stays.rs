@@ -6,7 +6,7 @@ use super::{Explain, maker, places, value_name};
 use crate::diag::printable;
 use crate::ir::{Graph, NodeId};
 use crate::quant::{StayCause, StayNote};
-use crate::rewrite::{Near, Nearly, Ruleset, Verdict};
+use crate::rewrite::{Applied, Near, Nearly, Ruleset, Verdict};
 
 /// So many patterns are shown for one operator.
 const PATTERNS: usize = 3;
@@ -128,7 +128,11 @@ impl Explain<'_> {
     /// What a rule wants, with its place, and what there is.
     pub(super) fn verdict(&self, graph: &Graph, near: &Near) -> (String, String) {
         match &near.verdict {
-            Verdict::Fits => (String::new(), "fits, but another form costs less".to_owned()),
+            Verdict::Fits => {
+                let why = near.rule.custom.then(|| self.taken_first(graph, near)).flatten();
+                let why = why.unwrap_or_else(|| "another form costs less".to_owned());
+                (String::new(), format!("fits, but {why}"))
+            }
             Verdict::Unmade(why) => (String::new(), format!("fits, but {}", printable(why))),
             Verdict::Misses(fault) => {
                 let loc = fault.node.map(|id| places::of(&graph.node(id).loc, self.sources));
@@ -139,6 +143,19 @@ impl Explain<'_> {
                 (wants, format!("has   {}{loc}", printable(&fault.has)))
             }
         }
+    }
+
+    /// The rule that has one of the operators that a custom pattern fits: they are tried in order, and the
+    /// first takes what it matches.
+    fn taken_first(&self, graph: &Graph, near: &Near) -> Option<String> {
+        let has = |applied: &Applied| {
+            let name = |id: &NodeId| graph.node(*id).name.clone();
+            near.fits.iter().map(name).find(|name| applied.matched.contains(name))
+        };
+        self.fusions()
+            .flat_map(|run| &run.applied)
+            .filter(|applied| applied.rule != near.rule.name)
+            .find_map(|applied| Some(format!("`{}` took {} first", applied.rule, printable(&has(applied)?))))
     }
 
     /// The rule that made a layer.

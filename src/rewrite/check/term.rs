@@ -122,6 +122,12 @@ impl Checker<'_> {
                 }
                 Some((Expr::Not(Box::new(inner_expr)), Kind::Bool))
             }
+            _ if self.is_arithmetic(expr, scope) => {
+                let (expected, found) = ("an expression".to_owned(), "a calculation with values".to_owned());
+                let advice = "name its result, `let v = …` (in a rule `where let v = …`), and read `v`";
+                self.advise(RewriteError::Kind { expected, found }, expr.span, advice);
+                None
+            }
             ast::ExprKind::Unary(ast::Unary::Negate, inner) => {
                 let (inner_expr, kind) = self.expr(inner, expected, scope)?;
                 if !numeric(kind) {
