@@ -113,6 +113,30 @@ fn unsound_rules_are_caught_with_a_counter_example() {
 }
 
 #[test]
+fn layers_whose_integers_are_something_else_are_caught_at_their_place() {
+    let files = files("tests/unsound_layers");
+    assert!(files.len() >= 4);
+    for file in files {
+        let output = qirc(&[&"rules", &"check", &file]);
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{}:\n{told}", file.display());
+        assert!(
+            told.contains("ok     unsound.clipped_dense") && told.contains("FAILED layer Clipped"),
+            "{told}"
+        );
+        // The line of `params` or `integer`, not that of the layer.
+        let text = fs::read_to_string(&file).unwrap();
+        let line = |part: &str| text.lines().position(|line| line.contains(part)).unwrap() + 1;
+        let (params, rules) = (line("params {"), line("ruleset"));
+        let named = (params..rules).any(|line| told.contains(&format!("{}:{line}:", file.display())));
+        assert!(named, "{told}");
+        if told.contains("[Q0555]") {
+            assert!(told.contains("%floats") && told.contains("%integers"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn reports_depend_on_neither_threads_nor_time() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("passes/cleanup.qrules");
     let run = |threads: &'static str| {

@@ -613,17 +613,20 @@ mod tests {
         let read = |op: &str, attrs: &[(&str, OnnxAttr)], x: Operand| {
             lift_and_eval(&onnx(op, attrs), 13, &[x]).unwrap()
         };
-        let y = read("DepthToSpace", &[block.clone()], x());
+        let y = read("DepthToSpace", std::slice::from_ref(&block), x());
         assert_eq!(y, tensor(&[1, 2, 2, 2], [0u8, 2, 4, 6, 1, 3, 5, 7]));
         assert_eq!(
-            read("SpaceToDepth", &[block.clone()], Operand::Input(y)),
+            read("SpaceToDepth", std::slice::from_ref(&block), Operand::Input(y)),
             tensor(&[1, 8, 1, 1], (0..8u8).collect::<Vec<_>>())
         );
         let y = read("DepthToSpace", &[block.clone(), mode("CRD")], x());
         assert_eq!(y, tensor(&[1, 2, 2, 2], [0u8, 1, 2, 3, 4, 5, 6, 7]));
         let odd = [Operand::Typed(ty("f32[N, 6, 3, 3]"))];
         for op in ["DepthToSpace", "SpaceToDepth"] {
-            assert!(matches!(lift(&onnx(op, &[block.clone()]), 13, &odd), Err(OpError::Invalid { .. })));
+            assert!(matches!(
+                lift(&onnx(op, std::slice::from_ref(&block)), 13, &odd),
+                Err(OpError::Invalid { .. })
+            ));
         }
         let (graph, y) =
             lift(&onnx("DepthToSpace", &[block]), 13, &[Operand::Typed(ty("f32[N, 4, 3, 3]"))]).unwrap();

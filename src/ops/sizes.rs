@@ -230,13 +230,13 @@ mod tests {
         };
         let (start, end) = (("start", OnnxAttr::Int(1)), ("end", OnnxAttr::Int(-1)));
         assert_eq!(sizes("f32[2, 3, 4]", &[]), Some(vec![2, 3, 4]));
-        assert_eq!(sizes("f32[N, 3, 4]", &[start.clone()]), Some(vec![3, 4]));
+        assert_eq!(sizes("f32[N, 3, 4]", std::slice::from_ref(&start)), Some(vec![3, 4]));
         assert_eq!(sizes("f32[N, 3, 4]", &[start, end]), Some(vec![3]));
         assert_eq!(sizes("f32[N, 3, 4]", &[]), None);
         assert_eq!(shape("shape", Attrs::new(), &["u8[N, 3]"]), "i64[2]");
         let x = tensor(&[2, 3], [1u8, 2, 3, 4, 5, 6]);
-        assert_eq!(eval("shape", Attrs::new(), &[x.clone()]), Ok(tensor(&[2], [2i64, 3])));
-        assert_eq!(read_back("shape", Attrs::new(), &[x.clone()]), tensor(&[2], [2i64, 3]));
+        assert_eq!(eval("shape", Attrs::new(), std::slice::from_ref(&x)), Ok(tensor(&[2], [2i64, 3])));
+        assert_eq!(read_back("shape", Attrs::new(), std::slice::from_ref(&x)), tensor(&[2], [2i64, 3]));
         let (graph, y) = lift(&onnx("Size", &[]), 13, &[Operand::Typed(ty("u8[N, 3]"))]).unwrap();
         assert_eq!(eval_graph(&graph, [x], y), Ok(Tensor::scalar(6i64)));
     }

@@ -315,8 +315,9 @@ impl Operator for Windows {
             let (out, results) = each_window(inputs, |places, _, window| {
                 let largest =
                     places.iter().fold(T::LEAST, |best, &place| Number::max(best, x[window * plane + place]));
-                // NaN is not equal to itself: the first element that is not less than the largest.
-                let first = places.iter().find(|&&place| !(x[window * plane + place] < largest));
+                // Only NaN has no order, not even with itself; where there is one, it is the largest.
+                let is_largest = |v: T| v == largest || v.partial_cmp(&v).is_none();
+                let first = places.iter().find(|&&place| is_largest(x[window * plane + place]));
                 let position = first.map_or(-1, |&place| {
                     let place = if column_major {
                         let at = unravel(place, &sizes[2..]);
@@ -477,5 +478,8 @@ mod tests {
         let attrs = registry.complete("max_pool", attrs).unwrap();
         let y = registry.eval("max_pool", &attrs, &[Some(plane)], Arithmetic::Exact).unwrap();
         assert_eq!(y[1], tensor(&[1, 1, 1, 1], [2i64]));
+        let plane = tensor(&[1, 1, 2, 2], [1.0f32, 9.0, f32::NAN, 3.0]);
+        let y = registry.eval("max_pool", &attrs, &[Some(plane)], Arithmetic::Exact).unwrap();
+        assert_eq!(y[1], tensor(&[1, 1, 1, 1], [1i64]));
     }
 }
