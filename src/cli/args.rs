@@ -296,6 +296,13 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
     threads.ok_or_else(|| format!("expected 1 to {MOST_THREADS}"))
 }
 
+fn instances(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&instances: &usize| instances > 0)
+        .ok_or_else(|| "expected 1 or more".to_owned())
+}
+
 /// A path of an output, with an extension that says what will be in it.
 fn called(extensions: &'static [&'static str]) -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(move |path| {
@@ -324,8 +331,8 @@ pub struct RulesCheckArgs {
     /// Only the rules of this name.
     #[arg(long, value_name = "NAME")]
     pub rule: Option<String>,
-    /// Instances of each rule.
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    /// Instances of each rule; where they are small, more of them are tested.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = instances)]
     pub instances: usize,
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,

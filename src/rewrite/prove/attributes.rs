@@ -8,12 +8,16 @@ use super::super::matcher::Binding;
 use super::super::rule::{AttrPattern, Slot, Step};
 use super::candidates::{self, Context};
 use super::draft::Draft;
+use super::plan::Part;
 use super::search::Search;
 use crate::ir::{Attr, Attrs};
 use crate::ops::{Default, Schema};
 
 /// How often an attribute is drawn before the node is given up.
 const ATTR: usize = 10;
+
+/// Entries that a list may have.
+const LONGEST: usize = 64;
 
 impl Search<'_> {
     pub fn attrs(
@@ -26,16 +30,19 @@ impl Search<'_> {
         examples: &[Attrs],
     ) -> Option<Attrs> {
         let known: Vec<Vec<usize>> = operands.iter().filter_map(|&value| draft.sizes(value)).collect();
-        let cx = Context { literals: &self.plan.literals, known: &known, examples };
+        let plan = self.plan;
+        let mut lengths: Vec<usize> = Vec::new();
         let mut attrs = Attrs::new();
         for (position, (name, pattern)) in step.attrs.iter().enumerate() {
             let spec = schema.attr_spec(name)?;
+            let cx = Context { literals: &plan.literals, known: &known, examples, lengths: &lengths };
             let mut done = None;
             for _ in 0..self.choices.tries(ATTR) {
                 let mark = self.choices.mark();
                 let mut next = draft.clone();
                 let len = match pattern {
                     AttrPattern::List(items) => Some(items.len()),
+                    AttrPattern::Bind(slot) => self.length(&next, *slot),
                     _ => None,
                 };
                 let drawn = match pattern {
@@ -54,10 +61,14 @@ impl Search<'_> {
             let (next, attr) = done?;
             *draft = next;
             if let Some(attr) = attr {
+                if let Attr::Ints(list) = &attr {
+                    lengths.push(list.len());
+                }
                 attrs.set(name, attr);
             }
         }
         if let Some(slot) = step.rest {
+            let cx = Context { literals: &plan.literals, known: &known, examples, lengths: &lengths };
             self.rest(draft, at, slot, step, schema, &cx, &mut attrs)?;
         }
         Some(attrs)
@@ -128,6 +139,10 @@ impl Search<'_> {
                     }
                     (solved, _) => solved.or(drawn)?,
                 };
+                let attr = match attr {
+                    Attr::Ints(list) => self.entries(draft, *slot, list.to_vec())?.into(),
+                    other => other,
+                };
                 draft.bind(*slot, Binding::Data(Data::Attr(attr.clone())));
                 Some(Some(attr))
             }
@@ -150,6 +165,40 @@ impl Search<'_> {
             Data::Attr(attr) => Some(attr),
             _ => None,
         };
-        self.plan.equals(slot).find_map(value)
+        let whole = self.plan.equations(slot).filter(|(part, _)| matches!(part, Part::Whole));
+        whole.map(|(_, is)| is).find_map(value)
+    }
+
+    fn int(&self, draft: &Draft, expr: &Expr) -> Option<i64> {
+        match self.eval(draft, expr)? {
+            Data::Attr(Attr::Int(v)) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The length that equations say a list has.
+    fn length(&self, draft: &Draft, slot: Slot) -> Option<usize> {
+        let lengths = self.plan.equations(slot).filter(|(part, _)| matches!(part, Part::Length));
+        let length = lengths.map(|(_, is)| is).find_map(|is| self.int(draft, is))?;
+        usize::try_from(length).ok().filter(|&length| length <= LONGEST)
+    }
+
+    /// A list with the entries that equations say; `None` where it has not so many.
+    fn entries(&self, draft: &Draft, slot: Slot, mut list: Vec<i64>) -> Option<Vec<i64>> {
+        let mut stated = vec![false; list.len()];
+        for (part, is) in self.plan.equations(slot) {
+            let Part::Entry(at) = part else { continue };
+            let (Some(at), Some(entry)) = (self.int(draft, at), self.int(draft, is)) else { continue };
+            let at = if at < 0 { at.checked_add(list.len() as i64)? } else { at };
+            let at = usize::try_from(at).ok().filter(|&at| at < list.len())?;
+            // An order of axes stays one where what was there changes places.
+            let other = (0..list.len()).find(|&other| list[other] == entry && !stated[other]);
+            match other {
+                Some(other) if list[at] != entry => list.swap(at, other),
+                _ => list[at] = entry,
+            }
+            stated[at] = true;
+        }
+        Some(list)
     }
 }

@@ -15,10 +15,23 @@ pub struct Context<'a> {
     pub known: &'a [Vec<usize>],
     /// Attributes of applications that document the operator.
     pub examples: &'a [Attrs],
+    /// The lengths of lists that the node has already.
+    pub lengths: &'a [usize],
 }
 
 /// A value for an attribute; `len` is the length that the pattern wants of a list.
 pub fn value(choices: &mut Choices, site: Site, spec: &AttrSpec, len: Option<usize>, cx: &Context) -> Attr {
+    let mark = choices.mark();
+    let attr = one_of_kind(choices, site, spec, len, cx);
+    choices.pad(mark, if spec.kind == AttrKind::Ints { LIST } else { NUMBER });
+    attr
+}
+
+/// Choices that an attribute takes at most, but for long lists.
+const NUMBER: usize = 2;
+const LIST: usize = 8;
+
+fn one_of_kind(choices: &mut Choices, site: Site, spec: &AttrSpec, len: Option<usize>, cx: &Context) -> Attr {
     let default = match &spec.default {
         Default::Value(attr) => Some(attr.clone()),
         Default::Required | Default::Absent => None,
@@ -83,7 +96,7 @@ fn one<'a, T>(choices: &mut Choices, all: &'a [T]) -> Option<&'a T> {
 }
 
 /// Ways to come to a list of integers.
-const LISTS: usize = 19;
+const LISTS: usize = 21;
 
 fn ints(
     choices: &mut Choices,
@@ -105,7 +118,8 @@ fn ints(
     let shown: Vec<Vec<i64>> = shown.iter().filter_map(|attr| list(attr)).collect();
     let length = |choices: &mut Choices| {
         len.or(common).unwrap_or_else(|| {
-            let all = [rank, 2 * rank, 2, 4, 1];
+            let before = cx.lengths.last().copied().unwrap_or(rank);
+            let all = [rank, 2 * rank, 2, 4, 1, before];
             all[choices.pick((site.0, "length", site.2), all.len())]
         })
     };
@@ -170,6 +184,18 @@ fn ints(
             let (rows, columns) = x.split_at(choices.any(rank + 1));
             let size = |sizes: &[i64]| sizes.iter().fold(1i64, |size, &next| size.saturating_mul(next));
             vec![size(rows), size(columns)]
+        }
+        // Of either sign.
+        18 => {
+            let length = length(choices);
+            (0..length).map(|_| [-1, 1, 0, 2, -2, 3][choices.any(6)]).collect()
+        }
+        // The ends of axes.
+        19 => {
+            let length = length(choices);
+            let end =
+                |choices: &mut Choices| one(choices, &x).map_or(0, |size| size - 1 + choices.any(2) as i64);
+            (0..length).map(|_| end(choices)).collect()
         }
         _ => one(choices, &shown).cloned().unwrap_or_default(),
     };

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::refused::Refused;
+
 /// What a choice is about: the step of the left side, the kind of thing, and which of them.
 pub type Site = (usize, &'static str, usize);
 
@@ -23,12 +25,17 @@ pub struct Choices {
     /// By site, number of options and context.
     learned: BTreeMap<Key, Vec<Score>>,
     tape: Vec<u32>,
+    /// How many options there were for each.
+    limits: Vec<u32>,
     /// Choices on the tape that are learned from, by position.
     sites: Vec<(usize, Key)>,
     /// What was decided beforehand, and makes other options fit.
     pub context: usize,
-    /// The tape to follow instead of choosing; beyond its end everything is 0.
+    /// The tape to follow instead of choosing.
     replay: Option<Vec<u32>>,
+    /// Whether what lies beyond its end is chosen; it is 0 otherwise.
+    open: bool,
+    pub refused: Refused,
 }
 
 impl Choices {
@@ -37,18 +44,50 @@ impl Choices {
             rng: ChaCha8Rng::seed_from_u64(seed),
             learned: BTreeMap::new(),
             tape: Vec::new(),
+            limits: Vec::new(),
             sites: Vec::new(),
             context: 0,
             replay: None,
+            open: false,
+            refused: Refused::default(),
         }
     }
 
     /// Begins an instance: a new one, or that of a tape.
     pub fn begin(&mut self, replay: Option<Vec<u32>>) {
         self.tape.clear();
+        self.limits.clear();
         self.sites.clear();
         self.context = 0;
         self.replay = replay;
+        self.open = false;
+    }
+
+    /// Begins an instance that is much like an earlier one: of a few choices that were made one after
+    /// the other, about half are made anew, as freely as can be.
+    pub fn vary(&mut self, (tape, limits): &(Vec<u32>, Vec<u32>)) {
+        let mut tape = tape.clone();
+        let mut below = |n: usize| self.rng.next_u32() as usize % n.max(1);
+        let open: Vec<_> = tape.iter_mut().zip(limits).filter(|(_, limit)| **limit > 1).collect();
+        let (start, length) = (below(open.len()), 1 << below(5));
+        let some = length > 2;
+        for (chosen, limit) in open.into_iter().skip(start).take(length) {
+            if !some || below(2) == 0 {
+                *chosen = below(*limit as usize) as u32;
+            }
+        }
+        self.begin(Some(tape));
+        self.open = true;
+    }
+
+    /// One of those that were made before, if any was.
+    pub fn one_of<'m, T>(&mut self, made: &'m [T]) -> Option<&'m T> {
+        made.get(self.rng.next_u32() as usize % made.len().max(1))
+    }
+
+    /// What the instance was made from, to vary it.
+    pub fn made(&self) -> (Vec<u32>, Vec<u32>) {
+        (self.tape.clone(), self.limits.clone())
     }
 
     pub fn tape(&self) -> &[u32] {
@@ -82,16 +121,29 @@ impl Choices {
             }
         };
         self.sites.push((self.tape.len(), key));
-        self.tape.push(chosen as u32);
+        self.push(chosen, n);
         chosen
+    }
+
+    fn push(&mut self, chosen: usize, n: usize) {
+        self.tape.push(chosen as u32);
+        self.limits.push(n as u32);
     }
 
     /// One of `n > 0` options, all alike.
     pub fn any(&mut self, n: usize) -> usize {
         let drawn = self.rng.next_u32() as usize % n;
         let chosen = self.replayed(n).unwrap_or(drawn);
-        self.tape.push(chosen as u32);
+        self.push(chosen, n);
         chosen
+    }
+
+    /// Fills up what was chosen since `mark` to so many choices, so that what follows keeps its place
+    /// whatever was chosen here.
+    pub fn pad(&mut self, mark: usize, count: usize) {
+        while self.tape.len() < mark + count {
+            self.push(0, 1);
+        }
     }
 
     /// A source of numbers for one tensor.
@@ -102,7 +154,10 @@ impl Choices {
 
     fn replayed(&self, n: usize) -> Option<usize> {
         let tape = self.replay.as_ref()?;
-        Some(tape.get(self.tape.len()).map_or(0, |&chosen| (chosen as usize).min(n - 1)))
+        match tape.get(self.tape.len()) {
+            Some(&chosen) => Some((chosen as usize).min(n - 1)),
+            None => (!self.open).then_some(0),
+        }
     }
 
     pub fn mark(&self) -> usize {
@@ -114,10 +169,13 @@ impl Choices {
         while let Some(&(at, key)) = self.sites.last()
             && at >= mark
         {
-            self.score(at, key, 1.0, 0.0);
+            if self.replay.is_none() {
+                self.score(at, key, 1.0, 0.0);
+            }
             self.sites.pop();
         }
         self.tape.truncate(mark);
+        self.limits.truncate(mark);
     }
 
     /// Learns that the choices since `mark` made a node, whatever becomes of it.

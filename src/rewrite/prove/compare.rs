@@ -29,6 +29,8 @@ pub struct Sides {
 /// Where two sides differ.
 #[derive(Clone, Debug)]
 pub struct Difference {
+    /// The result, and the element of it.
+    pub at: (usize, usize),
     pub left: f64,
     pub right: f64,
     /// Largest difference that is no fault; 0 for `bitexact`.
@@ -108,7 +110,7 @@ impl Sides {
 }
 
 fn exact(left: &[Tensor], right: &[Tensor]) -> Ran {
-    for (left, right) in left.iter().zip(right) {
+    for (result, (left, right)) in left.iter().zip(right).enumerate() {
         let (a, b) = (floats(left), floats(right));
         // 64-bit integers may be equal only as f64.
         let bytes = (!left.dtype().is_float()).then(|| (left.to_le_bytes(), right.to_le_bytes()));
@@ -122,8 +124,8 @@ fn exact(left: &[Tensor], right: &[Tensor]) -> Ran {
             }
         };
         let at = a.iter().zip(&b).enumerate().position(|(at, pair)| differs(at, pair));
-        if let Some((left, right)) = at.and_then(|at| Some((*a.get(at)?, *b.get(at)?))) {
-            return Ran::Differs(Difference { left, right, bound: 0.0 });
+        if let Some((at, left, right)) = at.and_then(|at| Some((at, *a.get(at)?, *b.get(at)?))) {
+            return Ran::Differs(Difference { at: (result, at), left, right, bound: 0.0 });
         }
     }
     Ran::Equal(0.0)
@@ -132,15 +134,15 @@ fn exact(left: &[Tensor], right: &[Tensor]) -> Ran {
 fn near(left: &[Tensor], right: &[Tensor], tolerance: f64, largest: f64) -> Ran {
     let mut worst = None;
     let bound = tolerance * largest.max(f64::MIN_POSITIVE);
-    for (left, right) in left.iter().zip(right) {
-        for (a, b) in floats(left).into_iter().zip(floats(right)) {
+    for (result, (left, right)) in left.iter().zip(right).enumerate() {
+        for (at, (a, b)) in floats(left).into_iter().zip(floats(right)).enumerate() {
             if !a.is_finite() {
                 continue;
             }
             let difference = (a - b).abs();
             // NaN on the right side only is a difference.
             if difference > bound || difference.is_nan() {
-                return Ran::Differs(Difference { left: a, right: b, bound });
+                return Ran::Differs(Difference { at: (result, at), left: a, right: b, bound });
             }
             worst = Some(f64::max(worst.unwrap_or(0.0), difference / largest.max(f64::MIN_POSITIVE)));
         }

@@ -23,13 +23,18 @@ pub fn text(words: &str, found: &Found, registry: &Registry) -> String {
     };
     let mut out = format!("// counter-example: {}\n", line(words));
     match fault {
-        Fault::Differs(_) => {
+        Fault::Differs(difference) => {
             let outputs = Run::new(&graph, registry, Arithmetic::Exact)
                 .and_then(|run| run.run(&Default::default(), &mut |_, _| {}))
                 .unwrap_or_default();
             for (output, tensor) in graph.outputs().iter().zip(&outputs) {
                 // Writing to a String does not fail.
                 let _ = writeln!(out, "// {} = {}", output.name, shown(tensor));
+            }
+            let (result, at) = difference.at;
+            let (left, right) = (outputs.get(result), outputs.get(outputs.len() / 2 + result));
+            if let (Some(left), Some(right)) = (left, right) {
+                out += &elsewhere(left, right, at);
             }
         }
         Fault::Fails(_) => out += "// the right side cannot be run\n",
@@ -58,9 +63,26 @@ fn line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Elements of a tensor that are shown.
+const MOST: usize = 16;
+
+/// Where two results differ, if that is not among what is shown of them.
+fn elsewhere(left: &Tensor, right: &Tensor, at: usize) -> String {
+    if at < MOST {
+        return String::new();
+    }
+    let number = |tensor| super::numbers::floats(tensor).get(at).copied().unwrap_or_default();
+    let mut rest = at;
+    let mut index: Vec<String> = Vec::new();
+    for &size in left.sizes().iter().rev() {
+        index.insert(0, (rest % size.max(1)).to_string());
+        rest /= size.max(1);
+    }
+    format!("// at [{}] they are {} and {}\n", index.join(", "), number(left), number(right))
+}
+
 /// The first elements.
 fn shown(tensor: &Tensor) -> String {
-    const MOST: usize = 16;
     let elements = super::numbers::floats(tensor);
     let first: Vec<String> = elements.iter().take(MOST).map(|v| v.to_string()).collect();
     format!("[{}{}]", first.join(", "), if elements.len() > MOST { ", …" } else { "" })

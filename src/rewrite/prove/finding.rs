@@ -88,7 +88,9 @@ impl Words for CheckError {
                     "its left side fits {count} instances, but its right side can be made on none: {why}"
                 )];
             }
-            CheckError::Untested { .. } => "do its conditions contradict each other?",
+            CheckError::Untested { .. } => {
+                "what is marked stood in the way most often; does it contradict what else the left side wants?"
+            }
             CheckError::Shadowed { seen: Some(instances), .. } => {
                 return vec![format!(
                     "it took all {instances} instances that were tried; the special case goes first"
@@ -174,7 +176,7 @@ impl fmt::Display for RuleReport {
             write!(f, ", largest difference {:.0e}", self.worst)?;
         }
         let (all, corners): (Vec<DType>, Vec<DType>) =
-            self.lattices.iter().partition(|dtype| matches!(dtype, DType::I8 | DType::U8));
+            self.lattices.iter().partition(|dtype| matches!(dtype, DType::Bool | DType::I8 | DType::U8));
         for (what, dtypes) in [("all values", all), ("all corners", corners)] {
             let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.name()).collect();
             if !names.is_empty() {

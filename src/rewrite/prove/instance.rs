@@ -78,8 +78,13 @@ impl Instance {
             let get = |value: &usize| ids.get(*value).copied().flatten();
             let operands = made.operands.iter().map(|operand| operand.as_ref().and_then(get)).collect();
             let results = made.results.iter().filter_map(|&value| self.values.get(value));
-            let name = |held: &Held| if last { "left".into() } else { held.name.clone() };
-            let results = results.map(|held| Value::new(name(held), held.ty.clone())).collect();
+            let name = |at: usize, held: &Held| match (last, made.results.len()) {
+                (false, _) => held.name.clone(),
+                (true, 1) => "left".into(),
+                (true, _) => format!("left_{at}").into(),
+            };
+            let results =
+                results.enumerate().map(|(at, held)| Value::new(name(at, held), held.ty.clone())).collect();
             let node = graph.add_op(&made.op, made.attrs.clone(), operands, results, Loc::unknown());
             for (result, &value) in (0..).zip(&made.results) {
                 let id = ValueId { node, result };

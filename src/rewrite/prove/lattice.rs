@@ -15,6 +15,12 @@ use crate::tensor::{DType, Tensor};
 const ATTEMPTS: usize = 40;
 const INSTANCES: usize = 8;
 
+const STORAGES: [DType; 7] =
+    [DType::Bool, DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64];
+
+/// Elements of all nodes that may be drawn for one storage.
+const ELEMENTS: usize = 1 << 22;
+
 /// What came of all combinations in one row.
 enum Row {
     Sound,
@@ -28,13 +34,15 @@ impl Prover<'_> {
     /// storages: with two inputs, on all pairs. They count where both sides work on each element by
     /// itself.
     pub(super) fn lattices(&mut self, seed: u64) {
-        'storages: for dtype in [DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64] {
+        'storages: for dtype in STORAGES.into_iter().filter(|&dtype| self.plan.takes(dtype)) {
             for inputs in (1..=2u32).filter(|&inputs| self.inputs.contains(&(inputs as usize))) {
                 let values = lattice(dtype, &self.literals());
                 let Some(count) = values.len().checked_pow(inputs).filter(|&count| count <= 1 << 16) else {
                     continue;
                 };
                 let mut choices = Choices::new(seed ^ u64::from(inputs));
+                // Long rows take their time where they lead nowhere.
+                choices.refused.most = (ELEMENTS / count).max(INSTANCES);
                 let mut done = 0;
                 for _ in 0..ATTEMPTS {
                     if done == INSTANCES {

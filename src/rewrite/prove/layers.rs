@@ -143,7 +143,7 @@ impl Tester<'_> {
 
     /// Tests the layer on what a rule makes it of.
     fn instances(&self, rule: &Rule, compared: &mut Vec<Compared>, refused: &mut Option<Unquantized>) {
-        let plan = Plan::new(rule);
+        let plan = Plan::new(rule, self.registry);
         let seed = rule.name.bytes().fold(self.checks.seed, |seed, byte| {
             (seed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });

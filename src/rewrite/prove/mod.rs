@@ -17,6 +17,7 @@ mod layers;
 mod numbers;
 mod operands;
 mod plan;
+mod refused;
 mod search;
 mod shapes;
 mod sheet;
@@ -37,7 +38,7 @@ pub use finding::{CheckError, Finding, RuleReport};
 pub use layers::{LayerReport, check_layers};
 
 use super::rule::{Contract, Driver, Rule, Ruleset};
-use crate::diag::{Diagnostic, Severity, WithPlaces};
+use crate::diag::{Diagnostic, Severity, Span, WithPlaces};
 use crate::ir::Attr;
 use crate::ops::Registry;
 use crate::tensor::DType;
@@ -47,12 +48,12 @@ use numbers::{Flavour, drawn};
 use plan::Plan;
 use search::Search;
 use shrink::{Case, Found};
-use trial::{Fault, Outcome, Trial, trial};
+use trial::{Fault, Outcome, Seen, Trial, trial};
 
 /// How much is tested.
 #[derive(Clone, Copy, Debug)]
 pub struct Checks {
-    /// Instances of each rule.
+    /// Instances of each rule; small ones are tested in greater number.
     pub instances: usize,
     /// Attempts to find them, for each rule.
     pub attempts: usize,
@@ -83,6 +84,21 @@ pub fn check(sets: &[Ruleset], only: Option<&str>, registry: &Registry, checks: 
     }
     reports
 }
+
+/// Work that instances beyond the number asked for may take, in elements, and how many times that number
+/// they may be.
+const WORK: usize = 5 << 17;
+const TIMES: usize = 16;
+
+/// What an instance takes whatever its size, in elements.
+const EACH: usize = 1 << 10;
+
+/// Nodes that are drawn, and attempts that are made, before a rule without an instance is given up.
+const NODES: usize = 1 << 15;
+const NOTHING: usize = 1 << 10;
+
+/// Instances whose choices are kept, to vary them.
+const VARIED: usize = 32;
 
 /// Instances that a rule is looked at with beside the others of its set.
 const KEPT: usize = 16;
@@ -135,11 +151,15 @@ struct Prover<'a> {
     elsewhere: Option<(Found, Vec<u32>)>,
     /// Why the right side of a custom pattern cannot be made, where it was tried last.
     unmade: Option<String>,
+    /// What stood in the way of instances most often.
+    refused: Option<(Span, String)>,
+    /// Elements computed.
+    work: usize,
 }
 
 impl<'a> Prover<'a> {
     fn new(set: &'a Ruleset, rule: &'a Rule, registry: &'a Registry, checks: &'a Checks) -> Self {
-        let plan = Plan::new(rule);
+        let plan = Plan::new(rule, registry);
         let report = RuleReport {
             ruleset: set.name.clone(),
             rule: rule.name.clone(),
@@ -172,6 +192,8 @@ impl<'a> Prover<'a> {
             kept: Vec::new(),
             elsewhere: None,
             unmade: None,
+            refused: None,
+            work: 0,
         }
     }
 
@@ -212,11 +234,17 @@ impl<'a> Prover<'a> {
         };
         let mut choices = Choices::new(seed);
         let mut faulty = None;
-        while self.report.instances < self.checks.instances
-            && self.report.attempts < self.checks.attempts
-            && faulty.is_none()
-        {
+        let mut made: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
+        while faulty.is_none() && self.goes_on(choices.refused.nodes) {
             self.report.attempts += 1;
+            // What is easy to find is found time and again; from there each step leads to something else.
+            let vary = self.report.attempts.is_multiple_of(2);
+            let earlier = choices.one_of(&made).filter(|_| vary);
+            let varied = earlier.is_some();
+            match earlier {
+                Some(earlier) => choices.vary(earlier),
+                None => choices.begin(None),
+            }
             let plan = &self.plan;
             let mut search = Search {
                 plan,
@@ -226,7 +254,7 @@ impl<'a> Prover<'a> {
                 corners,
                 wide: None,
             };
-            let found = search.instance(None);
+            let found = search.begun();
             let mut fits = false;
             if let Some(instance) = &found {
                 self.report.drawn += 1;
@@ -238,16 +266,27 @@ impl<'a> Prover<'a> {
                         self.unmade = why.or(self.unmade.take());
                     }
                     Outcome::Applies(trial) => {
+                        let Some(found) = self.examine(instance, *trial) else {
+                            choices.end(false);
+                            continue;
+                        };
                         fits = true;
                         self.report.instances += 1;
+                        // Steps from steps lead further than steps from what is easy to find.
+                        match made.get_mut(self.report.instances % VARIED) {
+                            Some(place) if varied => *place = choices.made(),
+                            Some(_) => {}
+                            None => made.push(choices.made()),
+                        }
                         if self.kept.len() < KEPT {
                             self.kept.push(instance.clone());
                         }
                         let usual = usual(instance);
                         self.usual += usize::from(usual);
                         self.without_bytes += usize::from(!has_bytes(instance));
-                        faulty = self.examine(instance, *trial);
-                        if !usual && faulty.as_ref().is_some_and(|found| self.lenient(&found.fault)) {
+                        faulty = found;
+                        if !usual && faulty.as_ref().is_some_and(|found| self.lenient(instance, &found.fault))
+                        {
                             let tape = choices.tape().to_vec();
                             let told = |found: &Found| self.bytes_only() || !excused(instance, &found.fault);
                             let found = faulty.take().filter(told);
@@ -260,6 +299,7 @@ impl<'a> Prover<'a> {
                 choices.end(fits);
             }
         }
+        self.refused = choices.refused.most(&self.plan);
         let faulty = faulty.map(|found| (found, choices.tape().to_vec(), Severity::Error));
         // Over floats the rule holds, and those are what it is for.
         let severity = if self.usual > 0 { Severity::Warning } else { Severity::Error };
@@ -292,6 +332,22 @@ impl<'a> Prover<'a> {
             }
         }
         self.report
+    }
+
+    /// Whether more instances are looked for, of which so many nodes were drawn.
+    fn goes_on(&self, nodes: usize) -> bool {
+        let Checks { instances, attempts, .. } = *self.checks;
+        let report = &self.report;
+        if report.instances == 0 && report.quiet == 0 && (nodes > NODES || report.attempts >= NOTHING) {
+            return false;
+        }
+        let more = self.elsewhere.is_none()
+            && self.work < WORK
+            && report.instances < instances.saturating_mul(TIMES);
+        match report.instances < instances {
+            true => report.attempts < attempts,
+            false => more && report.attempts < attempts / 2,
+        }
     }
 
     /// Whether an earlier rule of the set leaves nothing of this one.
@@ -335,12 +391,14 @@ impl<'a> Prover<'a> {
 
     /// Whether a fault may be overlooked on other storages than f32: the engines do not apply a rule
     /// where its right side does not fit, and integers are not the reals that a contract speaks of.
-    fn lenient(&self, fault: &Fault) -> bool {
-        matches!(fault, Fault::Broken(_)) || self.set.contract != Contract::BitExact
+    fn lenient(&self, instance: &Instance, fault: &Fault) -> bool {
+        matches!(fault, Fault::Broken(_))
+            || matches!(fault, Fault::Fails(_)) && has_bytes(instance)
+            || self.set.contract != Contract::BitExact
     }
 
-    /// Runs an instance on several inputs.
-    fn examine(&mut self, instance: &Instance, trial: Trial) -> Option<Found> {
+    /// How both sides compare by cost.
+    fn price(&mut self, instance: &Instance, trial: &Trial) {
         self.inputs.insert(instance.inputs().count());
         let size = instance.size().0;
         self.priced += usize::from(trial.worse.priced);
@@ -362,18 +420,24 @@ impl<'a> Prover<'a> {
                 self.shared_example = Some((size, name, text));
             }
         }
+    }
+
+    /// Runs an instance on several inputs; `None` where its left side cannot be run.
+    fn examine(&mut self, instance: &Instance, trial: Trial) -> Option<Option<Found>> {
         let seed = self.report.attempts as u64;
-        let mut defined = false;
+        let (mut ran, mut defined) = (false, false);
         let mut error = None;
         for instance in std::iter::once(instance.clone()).chain(self.feeds(instance, seed)) {
+            self.work += EACH / 4 + instance.size().0;
             let feeds = match instance.graph() {
                 Some(before) => before.feeds,
                 None => continue,
             };
             match trial.fault(&feeds, self.registry) {
-                Ok(None) => {}
-                Ok(Some(worst)) => {
-                    defined = true;
+                Ok(Seen::Nothing) => {}
+                Ok(Seen::Undefined) => ran = true,
+                Ok(Seen::Equal(worst)) => {
+                    (ran, defined) = (true, true);
                     self.report.worst = self.report.worst.max(worst);
                 }
                 Err(fault) => {
@@ -382,11 +446,15 @@ impl<'a> Prover<'a> {
                 }
             }
         }
+        if !ran && error.is_none() {
+            return None;
+        }
+        self.price(instance, &trial);
         if let Some((instance, feeds, fault)) = error {
-            return Some(Found { instance, trial: Trial { feeds, ..trial }, fault });
+            return Some(Some(Found { instance, trial: Trial { feeds, ..trial }, fault }));
         }
         self.report.undefined += usize::from(!defined);
-        None
+        Some(None)
     }
 
     /// The instance with other inputs.
@@ -436,7 +504,16 @@ impl<'a> Prover<'a> {
     }
 
     fn find(&mut self, error: CheckError, example: Option<String>, severity: Severity) {
-        let diagnostic: Diagnostic = WithPlaces::new(error).at(self.plan.rule.span, "").into();
+        let way = match &error {
+            CheckError::Untested { unmade: None, .. } => self.refused.take(),
+            _ => None,
+        };
+        let error = WithPlaces::new(error).at(self.plan.rule.span, "");
+        let error = match way {
+            Some((span, words)) => error.at(span, words),
+            None => error,
+        };
+        let diagnostic: Diagnostic = error.into();
         let diagnostic = Diagnostic { severity, ..diagnostic };
         self.report.findings.push(Finding { diagnostic, example });
     }

@@ -107,6 +107,11 @@ pub fn tensor(dtype: DType, sizes: &[usize], mut number: impl FnMut(usize) -> f6
     let numbers: Vec<f64> = (0..count).map(&mut number).collect();
     Some(match dtype {
         DType::F64 => Tensor::new(sizes, numbers)?,
+        // From 2^53 on odd ones, which no f64 is.
+        DType::I64 => {
+            let odd = |v: f64| if v.abs() < (1u64 << 53) as f64 { v as i64 } else { v as i64 | 1 };
+            Tensor::new(sizes, numbers.into_iter().map(odd).collect::<Vec<i64>>())?
+        }
         // By saturation, where an integer is meant.
         _ => Tensor::new(sizes, numbers)?.cast(dtype),
     })

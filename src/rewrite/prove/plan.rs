@@ -5,13 +5,41 @@ use std::sync::Arc;
 
 use super::super::expr::{Binary, Expr};
 use super::super::rule::{AttrPattern, Condition, OperandPattern, Right, Rule, Slot, Template};
+use crate::diag::Span;
 use crate::ir::Attr;
-use crate::tensor::DType;
+use crate::ops::Registry;
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// One condition that must hold on its own.
 pub enum Conjunct<'r> {
     Holds(&'r Expr),
     Let(Slot, &'r Expr),
+}
+
+/// What an equation among the conditions is about, of one variable.
+pub enum Part<'r> {
+    Whole,
+    /// An entry of a list.
+    Entry(&'r Expr),
+    /// The number of entries of a list.
+    Length,
+    Type,
+    Storage,
+    Rank,
+    Shape,
+    /// The size of an axis.
+    Size(&'r Expr),
+    /// The elements of a constant.
+    Elements,
+}
+
+/// A part of a variable, and what it has to be.
+pub struct Equation<'r> {
+    slot: Slot,
+    part: Part<'r>,
+    is: &'r Expr,
+    /// The position of the condition.
+    at: usize,
 }
 
 /// The numbers and words that a rule speaks of.
@@ -29,24 +57,35 @@ pub struct Plan<'r> {
     /// Steps, each after those whose results it reads.
     pub order: Vec<usize>,
     pub conjuncts: Vec<(Conjunct<'r>, BTreeSet<Slot>)>,
+    /// Where each of them is written.
+    pub spans: Vec<Span>,
+    equations: Vec<Equation<'r>>,
+    /// What the operands of each step may be stored as.
+    storages: Vec<Vec<Vec<DType>>>,
     pub literals: Literals,
     /// Values that a condition wants to be constants, and inputs.
     pub constants: BTreeSet<Slot>,
     pub entries: BTreeSet<Slot>,
     /// Values that a condition wants not to be constants.
     pub variables: BTreeSet<Slot>,
+    /// Whether what is read belongs to the right side.
+    right: bool,
 }
 
 impl<'r> Plan<'r> {
-    pub fn new(rule: &'r Rule) -> Self {
+    pub fn new(rule: &'r Rule, registry: &Registry) -> Self {
         let mut plan = Self {
             rule,
             order: order(rule),
             conjuncts: Vec::new(),
+            spans: Vec::new(),
+            equations: Vec::new(),
+            storages: rule.steps.iter().map(|step| storages(&step.op, registry)).collect(),
             literals: Literals::default(),
             constants: BTreeSet::new(),
             entries: BTreeSet::new(),
             variables: BTreeSet::new(),
+            right: false,
         };
         for guard in &rule.guards {
             match &guard.condition {
@@ -55,7 +94,9 @@ impl<'r> Plan<'r> {
                 // Up to the readers, not to the left side.
                 Condition::SingleUse(_) => {}
             }
+            plan.spans.resize(plan.conjuncts.len(), guard.span);
         }
+        plan.equations = equations(&plan.conjuncts);
         for step in &rule.steps {
             for operand in &step.operands {
                 match operand {
@@ -68,6 +109,7 @@ impl<'r> Plan<'r> {
             }
             step.attrs.iter().for_each(|(_, pattern)| plan.pattern(pattern));
         }
+        plan.right = true;
         match &rule.right {
             Right::Node(node) => plan.template(&Template::Op(node.clone())),
             Right::Values(values) => values.iter().for_each(|value| plan.template(value)),
@@ -125,15 +167,34 @@ impl<'r> Plan<'r> {
         self.conjuncts.push((conjunct, slots));
     }
 
-    /// What an equation says that a variable is.
-    pub fn equals(&self, slot: Slot) -> impl Iterator<Item = &'r Expr> + '_ {
-        self.conjuncts.iter().filter_map(move |(conjunct, _)| match conjunct {
-            Conjunct::Holds(Expr::Binary(Binary::Equal, a, b)) => match (&**a, &**b) {
-                (Expr::Slot(other), expr) | (expr, Expr::Slot(other)) if *other == slot => Some(expr),
-                _ => None,
-            },
-            _ => None,
+    /// What the operand at a position of a step may be stored as; nothing where that is not known.
+    pub fn storages(&self, at: usize, position: usize) -> &[DType] {
+        let operands = self.storages.get(at).map(Vec::as_slice).unwrap_or_default();
+        operands.get(position).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether something that nothing of the left side makes may be stored so.
+    pub fn takes(&self, dtype: DType) -> bool {
+        let made: BTreeSet<Slot> =
+            self.rule.steps.iter().flat_map(|step| step.results.iter().copied()).collect();
+        self.rule.steps.iter().enumerate().any(|(at, step)| {
+            step.operands.iter().enumerate().any(|(position, operand)| {
+                let accepted = self.storages(at, position);
+                matches!(operand, OperandPattern::Value(slot) if !made.contains(slot))
+                    && (accepted.is_empty() || accepted.contains(&dtype))
+            })
         })
+    }
+
+    /// What equations say of a variable.
+    pub fn equations(&self, slot: Slot) -> impl Iterator<Item = (&Part<'r>, &'r Expr)> + '_ {
+        self.placed(slot).map(|(part, is, _)| (part, is))
+    }
+
+    /// The same, each with the position of its condition.
+    pub fn placed(&self, slot: Slot) -> impl Iterator<Item = (&Part<'r>, &'r Expr, usize)> + '_ {
+        let about = move |equation: &&Equation| equation.slot == slot;
+        self.equations.iter().filter(about).map(|equation| (&equation.part, equation.is, equation.at))
     }
 
     fn pattern(&mut self, pattern: &AttrPattern) {
@@ -164,7 +225,10 @@ impl<'r> Plan<'r> {
                     Expr::Literal(Attr::Int(v)) => Some(*v),
                     _ => None,
                 });
-                self.literals.lists.extend(ints.collect::<Option<Vec<_>>>().map(Arc::from));
+                // Where the lists of the right side are those of the left, most rules hold.
+                if !self.right {
+                    self.literals.lists.extend(ints.collect::<Option<Vec<_>>>().map(Arc::from));
+                }
                 parts.iter().for_each(|part| self.expr(part));
             }
             Expr::Call(_, parts) => parts.iter().for_each(|part| self.expr(part)),
@@ -183,6 +247,7 @@ impl<'r> Plan<'r> {
             Attr::Float(v) => literals.floats.push(*v),
             Attr::Str(v) => literals.words.push(v.clone()),
             Attr::DType(v) => literals.dtypes.push(*v),
+            Attr::Ints(_) if self.right => {}
             Attr::Ints(v) => literals.lists.push(v.clone()),
             Attr::Floats(v) => literals.floats.extend(v.iter()),
             Attr::Bool(_) => {}
@@ -222,6 +287,104 @@ impl<'r> Plan<'r> {
                 Conjunct::Let(_, expr) => arithmetic(expr),
                 Conjunct::Holds(_) => false,
             })
+    }
+}
+
+/// What each operand of an operator may be stored as: what its inference takes in place of the operands
+/// of the applications that document it.
+fn storages(op: &str, registry: &Registry) -> Vec<Vec<DType>> {
+    let Some(entry) = registry.find(op) else { return Vec::new() };
+    let examples = entry.operator.examples();
+    let most = examples.iter().map(|example| example.operands.len()).max().unwrap_or(0);
+    let mut all: Vec<BTreeSet<DType>> = vec![BTreeSet::new(); most];
+    for example in examples {
+        let ty = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::tensor_type);
+        let types: Vec<Option<TensorType>> = example.operands.iter().map(ty).collect();
+        let Ok(attrs) = registry.complete(op, example.attrs) else { continue };
+        for dtype in DType::ALL {
+            let stored =
+                |ty: &Option<TensorType>| ty.as_ref().map(|ty| TensorType::new(dtype, ty.shape.clone()));
+            let together: Vec<_> = types.iter().map(stored).collect();
+            let together = registry.infer(op, &attrs, &together).is_ok();
+            for (position, accepted) in all.iter_mut().enumerate() {
+                let mut alone = types.clone();
+                let Some(place) = alone.get_mut(position) else { continue };
+                *place = stored(place);
+                if place.is_some() && (together || registry.infer(op, &attrs, &alone).is_ok()) {
+                    accepted.insert(dtype);
+                }
+            }
+        }
+    }
+    all.into_iter().map(|accepted| accepted.into_iter().collect()).collect()
+}
+
+/// What the conditions say with `==`, of either of its sides.
+fn equations<'r>(conjuncts: &[(Conjunct<'r>, BTreeSet<Slot>)]) -> Vec<Equation<'r>> {
+    let mut all = Vec::new();
+    for (at, (conjunct, _)) in conjuncts.iter().enumerate() {
+        if let Conjunct::Holds(Expr::Binary(Binary::Equal, a, b)) = conjunct {
+            for (about, is) in [(&**a, &**b), (&**b, &**a)] {
+                all.extend(part(about, conjuncts).map(|(slot, part)| Equation { slot, part, is, at }));
+            }
+        }
+    }
+    all
+}
+
+/// The part of a variable that an expression is.
+fn part<'r>(expr: &'r Expr, conjuncts: &[(Conjunct<'r>, BTreeSet<Slot>)]) -> Option<(Slot, Part<'r>)> {
+    // What `where let` gave a name is what it stands for.
+    let named = |slot: Slot| {
+        conjuncts.iter().find_map(|(conjunct, _)| match conjunct {
+            Conjunct::Let(to, expr) if *to == slot => Some(*expr),
+            _ => None,
+        })
+    };
+    let through = |mut expr: &'r Expr| {
+        // Each stands for what was bound before it.
+        while let Expr::Slot(slot) = expr
+            && let Some(of) = named(*slot)
+        {
+            expr = of;
+        }
+        expr
+    };
+    let slot = |expr: &'r Expr| match through(expr) {
+        Expr::Slot(slot) => Some(*slot),
+        Expr::Call(helper, args) if helper.name == "type" => match args.first().map(through) {
+            Some(Expr::Slot(slot)) => Some(*slot),
+            _ => None,
+        },
+        _ => None,
+    };
+    let shape_of = |expr: &'r Expr| match through(expr) {
+        Expr::Call(helper, args) if helper.name == "shape" => args.first().and_then(slot),
+        _ => None,
+    };
+    match through(expr) {
+        Expr::Slot(slot) => Some((*slot, Part::Whole)),
+        Expr::Index(list, at) => match shape_of(list) {
+            Some(value) => Some((value, Part::Size(at))),
+            None => Some((slot(list)?, Part::Entry(at))),
+        },
+        Expr::Call(helper, args) => {
+            let first = args.first()?;
+            match (helper.name, args.get(1)) {
+                ("type", None) => Some((slot(first)?, Part::Type)),
+                ("dtype", None) => Some((slot(first)?, Part::Storage)),
+                ("rank", None) => Some((slot(first)?, Part::Rank)),
+                ("shape", None) => Some((slot(first)?, Part::Shape)),
+                ("dim", Some(at)) => Some((slot(first)?, Part::Size(at))),
+                ("len", None) => match shape_of(first) {
+                    Some(value) => Some((value, Part::Rank)),
+                    None => Some((slot(first)?, Part::Length)),
+                },
+                ("ints" | "floats" | "number", None) => Some((slot(first)?, Part::Elements)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -19,6 +19,9 @@ use crate::tensor::{DType, Shape, TensorType};
 /// How often a node is drawn before what was drawn earlier is given up.
 const NODE: usize = 40;
 
+/// How often its attributes are drawn before its operands are given up.
+const ATTRS: usize = 6;
+
 pub struct Search<'a> {
     pub plan: &'a Plan<'a>,
     pub registry: &'a Registry,
@@ -31,11 +34,16 @@ pub struct Search<'a> {
     pub wide: Option<Vec<usize>>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// An instance that satisfies the left side, unless the search was given up: from the tape if
     /// there is one.
     pub fn instance(&mut self, replay: Option<Vec<u32>>) -> Option<Instance> {
         self.choices.begin(replay);
+        self.begun()
+    }
+
+    /// The instance of choices that have begun.
+    pub fn begun(&mut self) -> Option<Instance> {
         let at = self.choices.pick((0, "storage", usize::MAX), self.storages.len().max(1));
         let mut draft = Draft {
             instance: Instance::default(),
@@ -75,6 +83,9 @@ impl Search<'_> {
         let examples: Vec<Attrs> =
             entry.operator.examples().into_iter().map(|example| example.attrs).collect();
         for _ in 0..self.choices.tries(NODE) {
+            if self.choices.refused.nodes >= self.choices.refused.most {
+                return None;
+            }
             let mark = self.choices.mark();
             let mut draft = before.clone();
             if self.node(&mut draft, at, step, &entry.schema, &examples).is_some() {
@@ -94,6 +105,7 @@ impl Search<'_> {
         schema: &Schema,
         examples: &[Attrs],
     ) -> Option<()> {
+        self.choices.refused.nodes += 1;
         // Positions are few; those that are not would only share what they learn.
         let unusual = draft.unusual.range((at, 0)..(at + 1, 0)).map(|(_, position)| position % 32);
         self.choices.context = unusual.fold(0, |bits, bit| bits | 1 << bit);
@@ -132,7 +144,7 @@ impl Search<'_> {
                 }
                 OperandPattern::Value(slot) => self.operand(draft, at, position, Some(*slot), &operands)?,
                 OperandPattern::Numbers(numbers) => {
-                    let ty = self.ty(draft, at, position, &operands, false)?;
+                    let ty = self.ty(draft, (at, position), None, &operands, false)?;
                     let sizes = [numbers.len()];
                     let ty = ty.with_shape(Shape::fixed(&sizes));
                     let number = |at: usize| numbers.get(at).copied().unwrap_or(0.0);
@@ -140,7 +152,7 @@ impl Search<'_> {
                     draft.add("numbers", ty, Origin::Constant(Arc::new(tensor)))
                 }
                 OperandPattern::Number(number) => {
-                    let ty = self.ty(draft, at, position, &operands, false)?;
+                    let ty = self.ty(draft, (at, position), None, &operands, false)?;
                     let sizes = ty.shape.sizes()?;
                     let tensor = tensor(ty.storage(), &sizes, |_| *number)?;
                     draft.add("number", ty, Origin::Constant(Arc::new(tensor)))
@@ -158,9 +170,7 @@ impl Search<'_> {
             }
             draft.bind(slot, Binding::More(more));
         }
-        let attrs = self.attrs(draft, at, step, schema, &operands, examples)?;
-        let attrs = self.registry.complete(&step.op, attrs).ok()?;
-        let mut types = self.infer(draft, &step.op, &attrs, &operands)?;
+        let (attrs, mut types) = self.fitting(draft, at, step, schema, &operands, examples)?;
         for (position, slot) in later {
             types = self.optional(draft, (at, position), slot, &attrs, &mut operands)?;
         }
@@ -183,9 +193,37 @@ impl Search<'_> {
         self.check(draft)
     }
 
+    /// Attributes with which the operands fit, and the types of the results.
+    fn fitting(
+        &mut self,
+        draft: &mut Draft,
+        at: usize,
+        step: &Step,
+        schema: &Schema,
+        operands: &[Option<usize>],
+        examples: &[Attrs],
+    ) -> Option<(Attrs, Vec<TensorType>)> {
+        let tries = if step.attrs.is_empty() && step.rest.is_none() { 1 } else { ATTRS };
+        for _ in 0..self.choices.tries(tries) {
+            let mark = self.choices.mark();
+            let mut next = draft.clone();
+            let attrs = self.attrs(&mut next, at, step, schema, operands, examples);
+            let attrs = attrs.and_then(|attrs| self.registry.complete(&step.op, attrs).ok());
+            if let Some(attrs) = attrs
+                && let Some(types) = self.infer(&next, at, &step.op, &attrs, operands)
+            {
+                *draft = next;
+                return Some((attrs, types));
+            }
+            self.choices.undo(mark);
+        }
+        None
+    }
+
     fn infer(
-        &self,
+        &mut self,
         draft: &Draft,
+        step: usize,
         op: &str,
         attrs: &Attrs,
         operands: &[Option<usize>],
@@ -193,7 +231,8 @@ impl Search<'_> {
         let ty = |value: &usize| draft.instance.values.get(*value).map(|held| held.ty.clone());
         let types: Vec<Option<TensorType>> =
             operands.iter().map(|value| value.as_ref().and_then(ty)).collect();
-        self.registry.infer(op, attrs, &types).ok()
+        let inferred = self.registry.infer(op, attrs, &types);
+        inferred.inspect_err(|error| self.choices.refused.operator(step, error)).ok()
     }
 
     /// Draws an optional operand of a node that fits without it; the types of the node's results.
@@ -211,7 +250,7 @@ impl Search<'_> {
             let mut next = draft.clone();
             let value = self.operand(&mut next, at, position, Some(slot), operands)?;
             *operands.get_mut(position)? = Some(value);
-            if let Some(types) = self.infer(&next, op, attrs, operands) {
+            if let Some(types) = self.infer(&next, at, op, attrs, operands) {
                 *draft = next;
                 return Some(types);
             }
@@ -228,19 +267,26 @@ impl Search<'_> {
     }
 
     /// Whether every condition that can be decided holds; `where let` binds on the way.
-    pub fn check(&self, draft: &mut Draft) -> Option<()> {
+    pub fn check(&mut self, draft: &mut Draft) -> Option<()> {
+        let plan = self.plan;
         loop {
             let mut bound = false;
-            for (at, (conjunct, slots)) in self.plan.conjuncts.iter().enumerate() {
+            for (at, (conjunct, slots)) in plan.conjuncts.iter().enumerate() {
                 if draft.held.get(at) != Some(&false) || !slots.iter().all(|&slot| draft.bound(slot)) {
                     continue;
                 }
                 match conjunct {
                     Conjunct::Holds(expr) => {
-                        let Data::Attr(Attr::Bool(true)) = self.eval(draft, expr)? else { return None };
+                        let Some(Data::Attr(Attr::Bool(true))) = self.eval(draft, expr) else {
+                            self.choices.refused.condition(at);
+                            return None;
+                        };
                     }
                     Conjunct::Let(slot, expr) => {
-                        let data = self.eval(draft, expr)?;
+                        let Some(data) = self.eval(draft, expr) else {
+                            self.choices.refused.condition(at);
+                            return None;
+                        };
                         draft.bind(*slot, Binding::Data(data));
                         bound = true;
                     }

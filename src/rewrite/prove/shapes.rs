@@ -6,6 +6,9 @@ use super::plan::Literals;
 /// Ways to come to a shape from others.
 const RELATED: usize = 19;
 
+/// The largest size that is drawn where the rule speaks of it.
+const MOST: usize = 1 << 12;
+
 /// Sizes for an operand. `known` are the shapes of the operands of the same node that are there,
 /// `others` those of all values.
 pub fn sizes(
@@ -80,7 +83,7 @@ fn fresh(choices: &mut Choices, site: Site, literals: &Literals) -> Vec<usize> {
         .ints
         .iter()
         .filter_map(|&v| usize::try_from(v).ok())
-        .filter(|v| (1..=12).contains(v))
+        .filter(|v| (1..=MOST).contains(v))
         .collect();
     // Maps of one size say more than those of two, most of the time.
     let square = choices.any(3) > 0;

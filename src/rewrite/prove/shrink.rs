@@ -10,6 +10,15 @@ use crate::ops::Registry;
 /// Trials that shrinking may take, of the choices and of the numbers.
 const TRIALS: usize = 2000;
 
+/// Elements of the instances of all these trials.
+const ELEMENTS: usize = 1 << 24;
+
+/// Choices that may follow from a larger one only.
+const GONE: usize = 3;
+
+/// Choices beyond this are those of sources of numbers.
+const SEEDS: u32 = 64;
+
 /// What a fault is looked for in.
 pub struct Case<'a> {
     pub rule: &'a Rule,
@@ -48,15 +57,18 @@ impl Case<'_> {
         let kind = std::mem::discriminant(&found.fault);
         // With most numbers plain, those that matter can be carried into smaller tensors.
         let mut best = self.plainer(found);
-        let mut left = TRIALS;
+        let mut left = trials(&best.instance);
         let mut changed = true;
         while changed && left > 0 {
             changed = false;
             for at in 0..tape.len() {
                 let Some(&chosen) = tape.get(at) else { break };
+                // What numbers are drawn from is not smaller for being less.
                 let smaller = [0, chosen / 2, chosen.saturating_sub(1)];
+                let count = if chosen > SEEDS { 1 } else { smaller.len() };
                 // Fewer axes need fewer sizes: what follows moves up.
-                let ways = smaller.into_iter().flat_map(|new| [0, 1, 2, 3].map(|gone| (new, gone)));
+                let ways =
+                    smaller.into_iter().take(count).flat_map(|new| (0..=GONE).map(move |gone| (new, gone)));
                 for (new, gone) in ways.filter(|(new, _)| *new < chosen) {
                     if left == 0 {
                         break;
@@ -91,32 +103,26 @@ impl Case<'_> {
 
     /// One element of each input that still shows the fault, of long rows.
     pub fn narrow(&self, found: Found) -> Found {
-        let elements: Vec<(usize, Vec<f64>)> = found
-            .instance
-            .inputs()
-            .filter_map(|at| Some((at, numbers::floats(found.instance.tensor(at)?))))
-            .collect();
-        let length = elements.iter().map(|(_, row)| row.len()).min().unwrap_or(0);
-        let one = (0..length).find_map(|position| {
-            let mut instance = found.instance.clone();
-            instance.shorten()?;
-            for (at, row) in &elements {
-                let dtype = instance.tensor(*at)?.dtype();
-                instance.set_tensor(
-                    *at,
-                    numbers::tensor(dtype, &[1], |_| row.get(position).copied().unwrap_or(0.0))?,
-                );
-            }
-            let (trial, fault) = self.fault(&instance)?;
-            Some(Found { instance, trial, fault })
-        });
-        one.unwrap_or(found)
+        self.element(&found).unwrap_or(found)
+    }
+
+    fn element(&self, found: &Found) -> Option<Found> {
+        let Fault::Differs(difference) = &found.fault else { return None };
+        let mut instance = found.instance.clone();
+        instance.shorten()?;
+        for at in found.instance.inputs() {
+            let row = found.instance.tensor(at)?;
+            let element = numbers::floats(row).get(difference.at.1).copied()?;
+            instance.set_tensor(at, numbers::tensor(row.dtype(), &[1], |_| element)?);
+        }
+        let (trial, fault) = self.fault(&instance)?;
+        Some(Found { instance, trial, fault })
     }
 
     /// Plainer numbers in constants and inputs.
     fn plainer(&self, mut best: Found) -> Found {
         let kind = std::mem::discriminant(&best.fault);
-        let mut left = TRIALS;
+        let mut left = trials(&best.instance);
         for at in 0..best.instance.values.len() {
             let Some(tensor) = best.instance.tensor(at).cloned() else { continue };
             let (dtype, sizes) = (tensor.dtype(), tensor.sizes().to_vec());
@@ -142,10 +148,26 @@ impl Case<'_> {
             if accept(&mut best, &same(0.0)) || accept(&mut best, &same(1.0)) {
                 continue;
             }
+            // Few elements matter: the others go in large parts.
+            let mut part = elements.len() / 2;
+            while part > 1 {
+                for start in (0..elements.len()).step_by(part) {
+                    let end = (start + part).min(elements.len());
+                    let old = elements[start..end].to_vec();
+                    if old.iter().all(|&v| v == 0.0 && v.is_sign_positive()) {
+                        continue;
+                    }
+                    elements[start..end].fill(0.0);
+                    if !accept(&mut best, &elements) {
+                        elements[start..end].copy_from_slice(&old);
+                    }
+                }
+                part /= 2;
+            }
             for position in 0..elements.len() {
                 let Some(&old) = elements.get(position) else { break };
                 for new in [0.0, 1.0, old.trunc()] {
-                    if new == old {
+                    if new.to_bits() == old.to_bits() {
                         break;
                     }
                     elements[position] = new;
@@ -158,6 +180,11 @@ impl Case<'_> {
         }
         best
     }
+}
+
+/// Fewer of large instances.
+fn trials(instance: &Instance) -> usize {
+    TRIALS.min(ELEMENTS / instance.size().0.max(1))
 }
 
 /// The instance with the inputs of another one, as far as they go: first the elements where some input

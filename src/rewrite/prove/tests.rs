@@ -27,7 +27,7 @@ fn sound(contract: &str, driver: &str, members: &str) {
     let (reports, found) = checked(contract, driver, members);
     assert!(found.is_empty(), "{found}");
     for report in reports {
-        assert_eq!(report.instances, 24, "{report}");
+        assert!(report.instances >= 24, "{report}");
     }
 }
 

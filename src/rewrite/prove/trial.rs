@@ -24,6 +24,16 @@ pub enum Fault {
     Broken(String),
 }
 
+/// What a run without a fault shows.
+pub enum Seen {
+    /// The left side cannot be run.
+    Nothing,
+    /// Its results are numbers nowhere.
+    Undefined,
+    /// The largest difference, relative to the largest number.
+    Equal(f64),
+}
+
 /// How both sides compare by cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Worse {
@@ -90,19 +100,20 @@ pub fn trial(
 
 impl Trial {
     /// The fault that shows on these inputs.
-    pub fn fault(&self, feeds: &BTreeMap<String, Tensor>, registry: &Registry) -> Result<Option<f64>, Fault> {
-        match self.sides.as_ref().map_err(Clone::clone)?.run(feeds, registry) {
-            Ran::Undefined => Ok(None),
-            Ran::Equal(worst) => Ok(Some(worst)),
-            Ran::Differs(difference) => Err(Fault::Differs(difference)),
-            // A left side that cannot be run says nothing.
-            Ran::Fails(why) => match Run::new(&self.before, registry, Arithmetic::Exact)
-                .and_then(|run| run.run(feeds, &mut |_, _| {}))
-            {
-                Ok(_) => Err(Fault::Fails(why)),
-                Err(_) => Ok(None),
+    pub fn fault(&self, feeds: &BTreeMap<String, Tensor>, registry: &Registry) -> Result<Seen, Fault> {
+        let fault = match &self.sides {
+            Err(fault) => fault.clone(),
+            Ok(sides) => match sides.run(feeds, registry) {
+                Ran::Undefined => return Ok(Seen::Undefined),
+                Ran::Equal(worst) => return Ok(Seen::Equal(worst)),
+                Ran::Differs(difference) => return Err(Fault::Differs(difference)),
+                Ran::Fails(why) => Fault::Fails(why),
             },
-        }
+        };
+        // A left side that cannot be run says nothing.
+        let left = Run::new(&self.before, registry, Arithmetic::Exact)
+            .and_then(|run| run.run(feeds, &mut |_, _| {}));
+        if left.is_ok() { Err(fault) } else { Ok(Seen::Nothing) }
     }
 }
 
