@@ -48,7 +48,7 @@ impl Excerpt {
     /// Where a place of the whole text is here.
     pub fn offset(&self, at: usize) -> usize {
         let piece = self.pieces.partition_point(|&(whole, _)| whole <= at);
-        self.pieces[..piece].last().map_or(at, |&(whole, here)| here + (at - whole))
+        self.pieces[..piece].last().map_or(self.text.len(), |&(whole, here)| here + (at - whole))
     }
 
     /// Keeps of a line what is near the places, and its end.
