@@ -40,7 +40,7 @@ pub enum CheckError {
         .share * 100.0
     )]
     Far { layer: Arc<str>, floats: f64, integers: f64, share: f64 },
-    #[error("no rule of these files makes layer `{layer}`: its integer form is not tested")]
+    #[error("no instance of a rule that makes layer `{layer}` was found: its integer form is not tested")]
     LayerUntested { layer: Arc<str> },
 }
 
@@ -112,7 +112,7 @@ impl Words for CheckError {
                 "compare `params` and `integer` with `float`: the order of bounds, a scale, a sign, a parameter on \
                  another grid"
             }
-            CheckError::LayerUntested { .. } => "write the `custom_pattern` that makes it",
+            CheckError::LayerUntested { .. } => "is there a `custom_pattern` that makes it?",
         };
         vec![hint.to_owned()]
     }

@@ -27,9 +27,8 @@ use crate::ops::layer::input_parameters;
 use crate::ops::{Arithmetic, Call, LayerCall, LayerOperand, Registry};
 use crate::tensor::{AffineGrid, DType, Tensor};
 
-/// Instances of each layer, and attempts to find them.
+/// Instances of each rule that makes the layer.
 const INSTANCES: usize = 24;
-const ATTEMPTS: usize = 512;
 
 /// Inputs that an instance is calibrated on and run on.
 const INPUTS: u64 = 8;
@@ -150,7 +149,7 @@ impl Tester<'_> {
         let mut choices = Choices::new(seed);
         let mut attempts = 0;
         let full = compared.len() + INSTANCES;
-        while compared.len() < full && attempts < ATTEMPTS {
+        while compared.len() < full && attempts < self.checks.attempts {
             attempts += 1;
             let mut search = Search {
                 plan: &plan,
