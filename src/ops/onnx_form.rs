@@ -114,6 +114,7 @@ impl Bound {
 pub type MakeFunction = Arc<dyn Fn(&str, Bound) -> Result<OnnxFunction, OpError> + Send + Sync>;
 
 /// A node as ONNX.
+#[expect(clippy::large_enum_variant, reason = "nothing holds more than one at a time")]
 pub enum Lowered {
     /// Standard operators.
     Nodes(Vec<OnnxNode>),

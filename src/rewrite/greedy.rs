@@ -453,7 +453,7 @@ impl View for Greedy<'_> {
             Val::Old(value) => Fact {
                 ty: self.graph.ty(value).clone(),
                 constant: self.graph.constant(value).map(|tensor| Constant::given(tensor.clone())),
-                entry: is_entry(&self.graph, value),
+                entry: is_entry(self.graph, value),
             },
             Val::New(at, result) => {
                 // See `realize`.

@@ -381,6 +381,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::manual_clamp, reason = "it would keep NaN")]
     fn dividing_by_zero_is_infinite_or_clipped_as_nan() {
         let naive =
             |acc: i64, m: u8| ((acc as f32 / 0.0) * f32::from(m) + 0.5).floor().max(-128.0).min(127.0);
