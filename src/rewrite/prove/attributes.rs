@@ -33,6 +33,15 @@ impl Search<'_> {
         let plan = self.plan;
         let mut lengths: Vec<usize> = Vec::new();
         let mut attrs = Attrs::new();
+        // Attributes that only make sense together: all from one example.
+        let together = match step.attrs.len() {
+            0 | 1 => None,
+            _ => {
+                let shown = self.choices.pick((at, "together", 0), 3) == 2;
+                let which = self.choices.any(examples.len().max(1));
+                examples.get(which).filter(|_| shown)
+            }
+        };
         for (position, (name, pattern)) in step.attrs.iter().enumerate() {
             let spec = schema.attr_spec(name)?;
             let cx = Context { literals: &plan.literals, known: &known, examples, lengths: &lengths };
@@ -45,8 +54,11 @@ impl Search<'_> {
                     AttrPattern::Bind(slot) => self.length(&next, *slot),
                     _ => None,
                 };
+                let shown =
+                    together.and_then(|example| example.get(name)).and_then(|attr| shortened(attr, len));
                 let drawn = match pattern {
                     AttrPattern::Equals(_) => None,
+                    _ if shown.is_some() => shown,
                     _ => Some(candidates::value(self.choices, (at, "attr", position), spec, len, &cx)),
                 };
                 let attr = self.settle(&mut next, (at, position), pattern, drawn);
@@ -200,5 +212,13 @@ impl Search<'_> {
             stated[at] = true;
         }
         Some(list)
+    }
+}
+
+/// An attribute, of a list its first `len` entries; `None` if there are fewer.
+fn shortened(attr: &Attr, len: Option<usize>) -> Option<Attr> {
+    match (attr, len) {
+        (Attr::Ints(list), Some(len)) => Some(list.get(..len)?.to_vec().into()),
+        _ => Some(attr.clone()),
     }
 }
