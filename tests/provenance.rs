@@ -200,7 +200,9 @@ fn rules_of_users_follow_from_their_records() {
             let text = fs::read_to_string(&file).expect("is read");
             let read = &mut |name: &Path| fs::read_to_string(name).map_err(|error| error.to_string());
             let name = file.display().to_string();
-            let Ok(loaded) = rewrite::load(&mut sources, &mut registry, &name, &text, read) else { continue };
+            let Ok(loaded) = rewrite::load(&mut sources, &mut registry, &[(&name, &text)], read) else {
+                continue;
+            };
             for path in files(&dir, ".qir") {
                 let Some(net) = parsed(&path, &registry) else { continue };
                 let name = format!("{} under {name}", path.display());

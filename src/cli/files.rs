@@ -166,22 +166,21 @@ pub fn read_model(
 /// Reads rule files, with the files that they use. The layers that they declare are operators from here
 /// on.
 pub fn read_rules(session: &mut Session, paths: &[PathBuf]) -> Result<Loaded, Diagnostics> {
-    let mut all = Loaded::default();
+    let mut texts = Vec::new();
     for path in paths {
         let text = fs::read_to_string(path).map_err(|error| io_fault(path, error))?;
-        let mut files = vec![path.clone()];
-        let mut read = |file: &Path| {
-            files.push(file.to_owned());
-            fs::read_to_string(file).map_err(|error| error.to_string())
-        };
-        let name = path.display().to_string();
-        let loaded = rewrite::load(&mut session.sources, &mut session.registry, &name, &text, &mut read)?;
-        files.iter().for_each(|file| session.reads(file));
-        session.report(&loaded.warnings);
-        all.sets.extend(loaded.sets);
-        all.layers.extend(loaded.layers);
+        texts.push((path.display().to_string(), text));
     }
-    Ok(all)
+    let mut files = paths.to_vec();
+    let mut read = |file: &Path| {
+        files.push(file.to_owned());
+        fs::read_to_string(file).map_err(|error| error.to_string())
+    };
+    let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+    let loaded = rewrite::load(&mut session.sources, &mut session.registry, &texts, &mut read)?;
+    files.iter().for_each(|file| session.reads(file));
+    session.report(&loaded.warnings);
+    Ok(loaded)
 }
 
 pub fn read_tensor(session: &mut Session, path: &Path) -> Result<Tensor, Diagnostics> {

@@ -60,12 +60,18 @@ impl ValueFiles {
     }
 }
 
-/// The name with nothing in it that a file system could mind, and unlike the others.
+/// Bytes of a file name before its number and ending: file systems take 255.
+const LONGEST_NAME: usize = 200;
+
+/// The name with nothing in it that a file system could mind, and unlike the others. Of a long one, the end
+/// stays: exporters write the path to an operator first.
 fn free_name(value: &str, taken: &mut BTreeSet<String>) -> String {
     let clean: String = value
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
         .collect();
+    // ASCII: every byte is a character.
+    let clean = clean[clean.len().saturating_sub(LONGEST_NAME)..].to_owned();
     let candidates = std::iter::once(clean.clone()).chain((1u32..).map(|i| format!("{clean}_{i}")));
     let name = candidates.into_iter().find(|name| !taken.contains(name)).unwrap_or(clean);
     taken.insert(name.clone());

@@ -1,14 +1,12 @@
 //! Element-wise operators of two operands: `add`, `sub`, `mul`, `div`, `min`, `max`.
 
-use ndarray::{IxDyn, Zip};
-
 use super::number::{NUMBERS, Number, for_number};
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
     Version,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{Element, Shape, Tensor, TensorType, broadcast};
+use crate::tensor::{Element, Rows, Shape, Tensor, TensorType, broadcast};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max]
@@ -71,16 +69,22 @@ impl Binary {
 
 /// Combines the elements of both operands, broadcast.
 pub fn zip<T: Element, U: Element>(inputs: &Inputs, f: impl Fn(T, T) -> U) -> Result<Vec<Tensor>, OpError> {
-    let (a, b) = (inputs.array::<T>(0)?, inputs.array::<T>(1)?);
-    let sizes = broadcast(&Shape::fixed(a.shape()), &Shape::fixed(b.shape()))
+    let (a, b) = (inputs.elements::<T>(0)?, inputs.elements::<T>(1)?);
+    let operands = [inputs.get(0)?.sizes(), inputs.get(1)?.sizes()];
+    let broken = || inputs.call.broken("C2", "the shapes broadcast");
+    let sizes = broadcast(&Shape::fixed(operands[0]), &Shape::fixed(operands[1]))
         .and_then(|shape| shape.sizes())
-        .ok_or_else(|| inputs.call.broken("C2", "the shapes broadcast"))?;
-    let mut y = inputs.call.filled(&sizes, U::default())?;
-    match (a.broadcast(IxDyn(&sizes)), b.broadcast(IxDyn(&sizes))) {
-        (Some(a), Some(b)) => Zip::from(&mut y).and(a).and(b).for_each(|y, &a, &b| *y = f(a, b)),
-        _ => return Err(inputs.call.broken("C2", "the shapes broadcast")),
-    }
-    Ok(vec![U::wrap(y.into_shared())])
+        .ok_or_else(broken)?;
+    let rows = Rows::new(&sizes, operands).ok_or_else(broken)?;
+    let mut y = inputs.call.room(&sizes)?;
+    let n = rows.length;
+    rows.each(&mut |[i, j]| match rows.steps {
+        [0, 0] => y.extend((0..n).map(|_| f(a[i], b[j]))),
+        [0, _] => y.extend(b[j..j + n].iter().map(|&b| f(a[i], b))),
+        [_, 0] => y.extend(a[i..i + n].iter().map(|&a| f(a, b[j]))),
+        _ => y.extend(a[i..i + n].iter().zip(&b[j..j + n]).map(|(&a, &b)| f(a, b))),
+    });
+    inputs.call.result(&sizes, y)
 }
 
 /// The shape of two operands, broadcast.
@@ -140,8 +144,9 @@ impl Operator for Binary {
     fn quantize(&self) -> Quantize {
         Quantize::No(match self {
             Binary::Add => "an add runs on the device as QuantizedAdd, of two values that are not constant",
-            Binary::Sub | Binary::Mul | Binary::Div => {
-                "runs on the device only as part of a layer: folded into its weights"
+            Binary::Sub => "the device subtracts nothing but constants, folded into the bias of a layer",
+            Binary::Mul | Binary::Div => {
+                "the device has no product of two values; with a constant, it is folded into the weights of a layer"
             }
             Binary::Min | Binary::Max => "runs on the device only as part of a layer: as its clipping",
         })

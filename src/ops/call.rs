@@ -156,13 +156,22 @@ impl<'a> Call<'a> {
 
     /// A result of `sizes` with every element `value`, if there is memory for it.
     pub fn filled<T: Element>(&self, sizes: &[usize], value: T) -> Result<ArrayD<T>, OpError> {
-        let too_large = || self.unsupported(format!("a result of sizes {sizes:?}"));
+        let mut elements = self.room(sizes)?;
+        elements.resize(elements.capacity(), value);
+        ArrayD::from_shape_vec(IxDyn(sizes), elements).map_err(|_| self.too_large(sizes))
+    }
+
+    /// Room for the elements of a result.
+    pub fn room<T: Element>(&self, sizes: &[usize]) -> Result<Vec<T>, OpError> {
         let count = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let count = count.ok_or_else(too_large)?;
+        let count = count.ok_or_else(|| self.too_large(sizes))?;
         let mut elements = Vec::new();
-        elements.try_reserve_exact(count).map_err(|_| too_large())?;
-        elements.resize(count, value);
-        ArrayD::from_shape_vec(IxDyn(sizes), elements).map_err(|_| too_large())
+        elements.try_reserve_exact(count).map_err(|_| self.too_large(sizes))?;
+        Ok(elements)
+    }
+
+    fn too_large(&self, sizes: &[usize]) -> OpError {
+        self.unsupported(format!("a result of sizes {sizes:?}"))
     }
 
     /// The single result of an evaluation.

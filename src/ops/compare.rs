@@ -1,7 +1,5 @@
 //! Comparisons and logic, element by element: `equal`, `less`, …, `and`, `or`, `xor`, `not`, `select`.
 
-use ndarray::{IxDyn, Zip};
-
 use super::arithmetic::{result_shape, zip};
 use super::elementwise::{map, same};
 use super::{
@@ -9,7 +7,7 @@ use super::{
     Version,
 };
 use crate::ir::{Attrs, ValueId};
-use crate::tensor::{Array, DType, Element, Grid, Shape, Tensor, TensorType, broadcast, dispatch};
+use crate::tensor::{Array, DType, Element, Grid, Rows, Shape, Tensor, TensorType, broadcast, dispatch};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     let comparisons = Compare::ALL.into_iter().map(|op| Box::new(op) as Box<dyn Operator>);
@@ -293,19 +291,20 @@ impl Operator for Select {
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         fn go<T: Element>(a: &Array<T>, inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
-            let (c, b) = (inputs.array::<bool>(0)?, inputs.array::<T>(2)?);
+            let a = a.as_slice().unwrap_or_default();
+            let (c, b) = (inputs.elements::<bool>(0)?, inputs.elements::<T>(2)?);
             let sizes = Select::shape(&inputs.call)?.sizes().unwrap_or_default();
-            let mut y = inputs.call.filled(&sizes, T::default())?;
-            let to = IxDyn(&sizes);
-            match (c.broadcast(to.clone()), a.broadcast(to.clone()), b.broadcast(to)) {
-                (Some(c), Some(a), Some(b)) => Zip::from(&mut y)
-                    .and(c)
-                    .and(a)
-                    .and(b)
-                    .for_each(|y, &c, &a, &b| *y = if c { a } else { b }),
-                _ => return Err(inputs.call.broken("C3", "the shapes broadcast")),
-            }
-            Ok(vec![T::wrap(y.into_shared())])
+            let operands = [inputs.get(0)?.sizes(), inputs.get(1)?.sizes(), inputs.get(2)?.sizes()];
+            let rows = Rows::new(&sizes, operands);
+            let rows = rows.ok_or_else(|| inputs.call.broken("C3", "the shapes broadcast"))?;
+            let mut y = inputs.call.room(&sizes)?;
+            rows.each(&mut |at| {
+                let place = |operand: usize, k| at[operand] + k * rows.steps[operand];
+                y.extend(
+                    (0..rows.length).map(|k| if c[place(0, k)] { a[place(1, k)] } else { b[place(2, k)] }),
+                );
+            });
+            inputs.call.result(&sizes, y)
         }
         dispatch!(inputs.get(1)?, array => go(array, inputs))
     }

@@ -1,7 +1,5 @@
 //! Products of matrices: `dense`, `matmul`.
 
-use ndarray::IxDyn;
-
 use super::body::Body;
 use super::bound::largest_magnitude;
 use super::einsum;
@@ -213,11 +211,6 @@ fn scaled(cx: &mut LiftCx, suffix: &str, value: ValueId, factor: f32) -> Result<
 /// A value that is, or is known to broadcast to, one entry per filter of `w` for every row; `None`
 /// if it is not.
 fn as_bias(cx: &mut LiftCx, value: ValueId, w: ValueId) -> Option<ValueId> {
-    fn go<T: Element>(array: &Array<T>, count: usize) -> Option<Tensor> {
-        // Rows of more than one kind, or more axes than the result, do not broadcast to one row.
-        let row = array.broadcast(IxDyn(&[1, count]))?;
-        Some(Tensor::vector(row.iter().copied().collect()))
-    }
     let graph = &cx.builder.graph;
     // Two axes: checked of every operand of a Gemm.
     if *graph.ty(value).shape == graph.ty(w).shape[..1] {
@@ -225,7 +218,8 @@ fn as_bias(cx: &mut LiftCx, value: ValueId, w: ValueId) -> Option<ValueId> {
     }
     // Of constant weights as many filters are in memory, so the bias may be too.
     let filters = *graph.constant(w)?.sizes().first()?;
-    let bias = dispatch!(&**graph.constant(value)?, array => go(array, filters))?;
+    // Rows of more than one kind, or more axes than the result, do not stretch to one row.
+    let bias = graph.constant(value)?.stretched(&[1, filters])?.reshaped(&[filters])?;
     Some(cx.add_const("b", bias))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! [`chosen`] is their one meaning; padding with elements of x uses it too.
 
-use ndarray::{Axis, IxDyn};
+use ndarray::Axis;
 
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
@@ -182,6 +182,8 @@ impl Operator for SliceOp {
         vec![
             Example { attrs: attrs(vec![1], vec![1], vec![2], vec![1]), operands: vec![x()] },
             Example { attrs: attrs(vec![0, 1], vec![1, 3], vec![2, 2], vec![-1, -2]), operands: vec![x()] },
+            // All of an axis, turned round.
+            Example { attrs: attrs(vec![0], vec![1], vec![2], vec![-1]), operands: vec![x()] },
         ]
     }
 }
@@ -362,14 +364,10 @@ impl Operator for Expand {
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        fn go<T: Element>(x: &Array<T>, call: &Call, sizes: &[usize]) -> Result<Vec<Tensor>, OpError> {
-            let mut y = call.filled(sizes, T::default())?;
-            let stretched = x.broadcast(IxDyn(sizes));
-            y.assign(&stretched.ok_or_else(|| call.broken("C2", "the shapes broadcast"))?);
-            Ok(vec![T::wrap(y.into_shared())])
-        }
         let sizes = Self::result(&inputs.call)?.sizes().unwrap_or_default();
-        dispatch!(inputs.get(0)?, array => go(array, &inputs.call, &sizes))
+        inputs.call.room::<u8>(&sizes)?;
+        let y = inputs.get(0)?.stretched(&sizes);
+        Ok(vec![y.ok_or_else(|| inputs.call.broken("C2", "the shapes broadcast"))?])
     }
 
     fn quantize(&self) -> Quantize {

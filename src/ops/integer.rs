@@ -1,12 +1,12 @@
 //! Integer arithmetic that bodies of hardware layers are written with: `rescale`, `lookup`.
 
-use ndarray::{IxDyn, Zip};
-
 use super::body::{Body, RESCALABLE};
 use super::product::at;
 use super::{Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OpError, Operator, Quantize, Schema};
 use crate::ir::{AttrKind, Attrs};
-use crate::tensor::{Array, DType, Element, Grid, Shape, Tensor, TensorType, broadcast, dispatch, round};
+use crate::tensor::{
+    Array, DType, Element, Grid, Rows, Shape, Tensor, TensorType, broadcast, dispatch, round,
+};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Rescale), Box::new(Lookup)]
@@ -117,16 +117,19 @@ impl Operator for Rescale {
         let to = Self::target(call)?;
         let range = to.integer_range().unwrap_or_default();
         let sizes = Self::shape(call)?.sizes().unwrap_or_default();
-        let mut y = call.filled(&sizes, 0i64)?;
-        let views = (acc.broadcast(IxDyn(&sizes)), m.broadcast(IxDyn(&sizes)), s.broadcast(IxDyn(&sizes)));
-        let (Some(acc), Some(m), Some(s)) = views else {
-            return Err(call.broken("C2", "the shapes broadcast"));
-        };
-        Zip::from(&mut y).and(acc).and(m).and(s).for_each(|y, &acc, &m, &s| {
-            // Both fit: their ranges were checked. So does the result, which is within `range`.
-            *y = round::rescale_within(acc, m as u8, s as i32, range) as i64;
+        let rows = Rows::new(&sizes, [acc.shape(), m.shape(), s.shape()]);
+        let rows = rows.ok_or_else(|| call.broken("C2", "the shapes broadcast"))?;
+        let [acc, m, s] = [&acc, &m, &s].map(|array| array.as_slice().unwrap_or_default());
+        let mut y = call.room(&sizes)?;
+        rows.each(&mut |at| {
+            let place = |operand: usize, k| at[operand] + k * rows.steps[operand];
+            y.extend((0..rows.length).map(|k| {
+                // Both fit: their ranges were checked. So does the result, which is within `range`.
+                let (m, s) = (m[place(1, k)] as u8, s[place(2, k)] as i32);
+                round::rescale_within(acc[place(0, k)], m, s, range) as i64
+            }));
         });
-        Ok(vec![i64::wrap(y.into_shared()).cast(to)])
+        Ok(call.result(&sizes, y)?.into_iter().map(|y| y.cast(to)).collect())
     }
 
     fn quantize(&self) -> Quantize {

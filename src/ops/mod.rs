@@ -61,7 +61,7 @@ pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
 pub use function::is_monotone;
-pub use known::Known;
+pub use known::{Entry, Known};
 pub use lift::{Lift, Version};
 pub use onnx_form::{
     BRAINCHIP, BRAINCHIP_OPSET, Bound, LiftCx, LowerCx, Lowered, MakeFunction, ONNX_OPSET, OnnxAttr,

@@ -15,7 +15,7 @@ pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Identity), Box::new(Dropout), Box::new(Transpose), Box::new(Concat)]
 }
 
-const STAYS: Quantize = Quantize::No("elements only move: any grid passes through");
+const STAYS: Quantize = Quantize::No("the device has no layer that only moves elements");
 
 fn unchanged(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
     Ok(vec![inputs.get(0)?.clone()])
@@ -267,7 +267,9 @@ impl Operator for Concat {
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::No("a concatenation runs on the device as QuantizedConcat, of values that are not constant")
+        Quantize::No(
+            "a concatenation runs on the device as QuantizedConcat, of two values that are not constant, along the channels",
+        )
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {

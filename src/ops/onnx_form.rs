@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Builder, Call, Known, OpError, Registry, call};
+use super::{Builder, Call, Entry, Known, OpError, Registry, call};
 use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::tensor::{DType, Dim, Tensor, TensorType};
 
@@ -252,6 +252,11 @@ impl LiftCx<'_> {
         self.known.get(self.builder.graph, self.builder.registry, self.opt_operand(position)?)
     }
 
+    /// What is known of the list of sizes at `position`.
+    pub fn entries(&self, position: usize) -> Option<Vec<Entry>> {
+        self.known.entries(self.builder.graph, self.builder.registry, self.opt_operand(position)?)
+    }
+
     /// Adds a node with one result, named after the ONNX node's first output.
     pub fn op(&mut self, op: &str, attrs: Attrs, operands: &[ValueId]) -> Result<ValueId, OpError> {
         self.builder.op(op, attrs, operands, &self.result_name())
@@ -350,7 +355,8 @@ impl LiftCx<'_> {
             op: self.node.op_type.clone(),
             what,
             way_out: Some(
-                "fix the input sizes and fold constants before (onnxsim or onnxruntime's offline optimization)"
+                "it depends on sizes that the model leaves open, or on what the network is given: state the former \
+                 with --input-shape"
                     .to_owned(),
             ),
         }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
-    Schema, Version,
+    Arithmetic, Call, Entry, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
+    Quantize, Schema, Version,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{Dim, Grid, Shape, Tensor, TensorType};
@@ -14,7 +14,7 @@ pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Flatten), Box::new(Reshape), Box::new(Squeeze), Box::new(Unsqueeze)]
 }
 
-const STAYS: Quantize = Quantize::No("only the shape changes: any grid passes through");
+const STAYS: Quantize = Quantize::No("the device has no layer that changes shapes alone");
 
 /// A product of sizes, some of them unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,11 +268,16 @@ impl Operator for Reshape {
     fn lifts(&self) -> Vec<Lift> {
         fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
-            let Some(shape) = cx.constant_ints(1, "shape")? else {
-                return Err(cx.invalid("needs a shape"));
+            let allowzero = cx.opset >= 14 && cx.int("allowzero", 0)? != 0;
+            let (shape, allowzero) = match cx.constant_ints(1, "shape") {
+                // Without a zero in the shape the flag says nothing.
+                Ok(Some(shape)) => {
+                    let allowzero = allowzero && shape.contains(&0);
+                    (shape, allowzero)
+                }
+                Ok(None) => return Err(cx.invalid("needs a shape")),
+                Err(error) => (open_shape(cx, allowzero)?.ok_or(error)?, false),
             };
-            // Without a zero in the shape the flag says nothing.
-            let allowzero = cx.opset >= 14 && cx.int("allowzero", 0)? != 0 && shape.contains(&0);
             let attrs = Attrs::new().with("shape", shape).with("allowzero", allowzero);
             Ok(vec![cx.op("reshape", attrs, &[x])?])
         }
@@ -296,6 +301,24 @@ impl Operator for Reshape {
         let attrs = Attrs::new().with("shape", vec![0, 2, -1]);
         vec![Example { attrs, operands: vec![x] }]
     }
+}
+
+/// A list of sizes that is known but for open ones: those that the operand has on the same axis are copied,
+/// and one more is what is left over, for a reshape keeps the number of elements.
+fn open_shape(cx: &LiftCx, allowzero: bool) -> Result<Option<Vec<i64>>, OpError> {
+    let Some(entries) = cx.entries(1) else { return Ok(None) };
+    let x = &cx.ty(0)?.shape;
+    let shape: Vec<i64> = entries
+        .iter()
+        .enumerate()
+        .map(|(axis, entry)| match entry {
+            Entry::Number(size) => *size,
+            Entry::Size(name) if x.get(axis) == Some(&Dim::Symbol(name.clone())) => 0,
+            Entry::Size(_) | Entry::Open => -1,
+        })
+        .collect();
+    let one_left = shape.iter().filter(|&&size| size == -1).count() <= 1;
+    Ok(Some(shape).filter(|_| one_left && !(allowzero && entries.contains(&Entry::Number(0)))))
 }
 
 /// The sizes behind the batch, the block, and whether channels come first in a block (`CRD`).

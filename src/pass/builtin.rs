@@ -1,5 +1,8 @@
 //! The passes by name, and the named pipelines.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{
@@ -79,6 +82,12 @@ pub fn passes() -> &'static [PassInfo] {
                   `--rules` made do not exist, the fusion before is done again without it.",
         },
         PassInfo {
+            name: "remainder",
+            options: &[],
+            doc: "Take back in what stays float what only the device needed: identity convolutions, concatenations in \
+                  pairs, and operators that are computed twice.",
+        },
+        PassInfo {
             name: "expose-state",
             options: &[],
             doc: "Make states inputs and outputs of the network, for runtimes that run it frame by frame.",
@@ -148,6 +157,7 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
         }
         "user-rules" => Box::new(UserRules),
         "expose-state" => Box::new(ExposeState),
+        "remainder" => Box::new(Remainder),
         "frames" => Box::new(Frames),
         "split-depthwise" => Box::new(SplitDepthwise),
         "identity-convs" => Box::new(IdentityConvs),
@@ -456,6 +466,43 @@ impl Pass for Quantize {
         let (quantized, report) = result?;
         *graph = quantized;
         cx.report = Some(report);
+        Ok(())
+    }
+}
+
+struct Remainder;
+
+impl Pass for Remainder {
+    fn requires(&self) -> Stage {
+        Stage::Quantized
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Quantized
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        let names = |graph: &Graph| -> BTreeSet<Arc<str>> {
+            graph.order().into_iter().map(|id| graph.node(id).name.clone()).collect()
+        };
+        let sets = built_in(&["remainder"], cx)?;
+        let before = names(graph);
+        // Where quantization was to end, it did.
+        let until = cx.akida.until.take();
+        let done = apply(graph, &sets, Options::default(), cx);
+        cx.akida.until = until;
+        done?;
+        let after = names(graph);
+        let reported = cx.report.as_mut().map(|report| &mut report.stays);
+        let traced = cx.trace.as_mut().map(|trace| &mut trace.stays);
+        for stays in reported.into_iter().chain(traced) {
+            let mut told = BTreeSet::new();
+            // Of an operator that was computed twice, the second went as well.
+            stays.retain(|stay| {
+                let went = before.contains(&*stay.node) && !after.contains(&*stay.node);
+                !went && told.insert(stay.node.clone())
+            });
+        }
         Ok(())
     }
 }

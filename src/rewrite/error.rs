@@ -67,6 +67,8 @@ pub enum RewriteError {
     Constant(OpError),
     #[error("there is no value `{name}` to stop at")]
     NoUntil { name: String },
+    #[error("there is no rule here")]
+    Nothing,
     #[error("{path}: {error}")]
     Use { path: String, error: String },
 }
@@ -91,6 +93,7 @@ impl Report for RewriteError {
             RewriteError::Circular => "Q0523",
             RewriteError::Constant(_) => "Q0524",
             RewriteError::NoUntil { .. } => "Q0525",
+            RewriteError::Nothing => "Q0527",
         }
     }
 
@@ -117,6 +120,16 @@ impl Report for RewriteError {
             }
             RewriteError::NoChain { .. } => vec!["write the pattern in its general form".to_owned()],
             RewriteError::LossySaturated { .. } => vec!["write `driver greedy`".to_owned()],
+            RewriteError::GreedyOnly { .. } => vec!["write `driver greedy`, or leave it out".to_owned()],
+            RewriteError::Duplicate { what: "name" | "rule" | "ruleset", .. } => {
+                vec!["give one of them another name".to_owned()]
+            }
+            RewriteError::Duplicate { .. } => vec!["leave one of them out".to_owned()],
+            RewriteError::Nothing => {
+                vec![
+                    "rules stand in sets: `ruleset name { contract real driver saturate rule … }`".to_owned(),
+                ]
+            }
             _ => Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use super::check::{check, layer};
 use super::declared::{Declared, DeclaredLayer, fusion};
 use super::error::RewriteError;
 use super::rule::{Contract, Driver, Ruleset};
-use crate::diag::{Diagnostics, Sources, Span, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, Severity, Sources, Span, WithPlaces};
 use crate::ops::Registry;
 use crate::syntax::rules::{self, ast};
 use crate::tensor::stays_below;
@@ -26,6 +26,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("movement", include_str!("../../passes/movement.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),
+    ("remainder", include_str!("../../passes/remainder.qrules")),
 ];
 
 /// The built-in rule files that make layers.
@@ -44,27 +45,29 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
-/// Reads and checks the rule file `name` with the given text. Files that it uses are read by
-/// `read`, which gets their path relative to where `name` is relative to. They lie beside the file
-/// that uses them, or below its directory.
+/// Reads and checks rule files, given by name and text, as one: a name means the same in all of them.
+/// Files that they use are read by `read`, which gets their path relative to where the names are
+/// relative to. They lie beside the file that uses them, or below its directory. A file counts once,
+/// whoever names it.
 ///
 /// # Errors
 /// Everything that is wrong in any of the files.
 pub fn load(
     sources: &mut Sources,
     registry: &mut Registry,
-    name: &str,
-    text: &str,
+    files: &[(&str, &str)],
     read: &mut dyn FnMut(&Path) -> Result<String, String>,
 ) -> Result<Loaded, Diagnostics> {
     let mut fusions = Vec::new();
     // Only the chain form needs them.
-    if text.contains("chain") || text.contains("use") {
-        for (name, text) in BUILT_IN.iter().filter(|(name, _)| FUSIONS.contains(name)) {
-            fusions.extend(Loader::new(sources, registry, Vec::new(), &mut no_files).run(name, text)?.0.sets);
+    if files.iter().any(|(_, text)| text.contains("chain") || text.contains("use")) {
+        for file in BUILT_IN.iter().filter(|(name, _)| FUSIONS.contains(name)) {
+            let mut none = no_files;
+            let loader = Loader::new(sources, registry, Vec::new(), &mut none);
+            fusions.extend(loader.run(std::slice::from_ref(file))?.0.sets);
         }
     }
-    let (loaded, with_layers) = Loader::new(sources, registry, fusions, read).run(name, text)?;
+    let (loaded, with_layers) = Loader::new(sources, registry, fusions, read).run(files)?;
     *registry = with_layers;
     Ok(loaded)
 }
@@ -80,7 +83,7 @@ pub fn built_in(
 ) -> Option<Result<Vec<Ruleset>, Diagnostics>> {
     let (_, text) = BUILT_IN.iter().find(|(other, _)| *other == name)?;
     let name = format!("passes/{name}.qrules");
-    let loaded = Loader::new(sources, registry, Vec::new(), &mut no_files).run(&name, text);
+    let loaded = Loader::new(sources, registry, Vec::new(), &mut no_files).run(&[(&name, text)]);
     Some(loaded.map(|(loaded, _)| loaded.sets))
 }
 
@@ -102,6 +105,8 @@ struct Loader<'a> {
     layers: BTreeSet<Arc<str>>,
     declared: Vec<Arc<Declared>>,
     sets: Vec<Ruleset>,
+    /// Where the names of these stand.
+    names: BTreeMap<Arc<str>, Span>,
     findings: Diagnostics,
 }
 
@@ -114,12 +119,18 @@ impl<'a> Loader<'a> {
     ) -> Self {
         let (registry, layers) = (registry.clone(), BTreeSet::new());
         let (seen, open) = (BTreeSet::new(), Vec::new());
-        let (declared, sets, findings) = (Vec::new(), Vec::new(), Diagnostics::default());
-        Self { sources, registry, fusions, read, seen, open, layers, declared, sets, findings }
+        let (declared, sets, names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let findings = Diagnostics::default();
+        Self { sources, registry, fusions, read, seen, open, layers, declared, sets, names, findings }
     }
 
-    fn run(mut self, name: &str, text: &str) -> Result<(Loaded, Registry), Diagnostics> {
-        self.file(&plain(Path::new(name)), text);
+    fn run(mut self, files: &[(&str, &str)]) -> Result<(Loaded, Registry), Diagnostics> {
+        for (name, text) in files {
+            let path = plain(Path::new(name));
+            if !self.seen.contains(&path) {
+                self.file(&path, text);
+            }
+        }
         let warnings = self.findings.into_result()?;
         Ok((Loaded { sets: self.sets, layers: self.declared, warnings }, self.registry))
     }
@@ -141,6 +152,11 @@ impl<'a> Loader<'a> {
             Ok(file) => file,
             Err(errors) => return self.findings.extend(errors),
         };
+        if file.items.is_empty() {
+            let whole = Span::new(source, 0..0);
+            let nothing = WithPlaces::new(RewriteError::Nothing).at(whole, "");
+            self.findings.push(Diagnostic { severity: Severity::Warning, ..nothing.into() });
+        }
         for item in &file.items {
             if let ast::Item::Use(other) = item {
                 self.uses(path, other);
@@ -162,25 +178,15 @@ impl<'a> Loader<'a> {
         let unknown: Vec<String> = file.items.iter().filter_map(unknown).collect();
         findings.0.retain(|finding| !unknown.contains(&finding.message));
         self.findings.extend(findings);
-        let names: BTreeMap<_, Span> = file
-            .items
-            .iter()
-            .filter_map(|item| match item {
-                ast::Item::Ruleset(set) => Some((set.name.text.clone(), set.name.span)),
-                ast::Item::Use(_) | ast::Item::Layer(_) => None,
-            })
-            .collect();
-        for set in sets {
-            if self.sets.iter().any(|other| other.name == set.name) {
-                let error = RewriteError::Duplicate { what: "ruleset", name: set.name.to_string() };
-                let mut error = WithPlaces::new(error);
-                if let Some(span) = names.get(&set.name) {
-                    error = error.at(*span, "");
-                }
-                self.findings.push(error);
+        for item in &file.items {
+            let ast::Item::Ruleset(set) = item else { continue };
+            let name = &set.name;
+            if let Some(before) = self.names.insert(name.text.clone(), name.span) {
+                let error = RewriteError::Duplicate { what: "ruleset", name: name.text.to_string() };
+                self.findings.push(WithPlaces::new(error).at(name.span, "").at(before, "first defined here"));
             }
-            self.sets.push(set);
         }
+        self.sets.extend(sets);
     }
 
     /// Adds a declared layer. A file that was read before, for another rule file, has its layers
@@ -231,7 +237,10 @@ impl<'a> Loader<'a> {
                 })
             }
             None if self.seen.contains(&path) => return,
-            None if !stays_below(&name.text) => Err("the path leads away from this file".to_owned()),
+            None if !stays_below(&name.text) => {
+                Err("the path leads away from this file; those that it uses lie beside it or below"
+                    .to_owned())
+            }
             None if self.open.len() > DEEPEST => {
                 Err(format!("files use each other more than {DEEPEST} deep"))
             }

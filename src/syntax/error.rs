@@ -99,6 +99,16 @@ impl Report for SyntaxError {
             SyntaxError::Stray { text } if text == "⇒" || text == "→" => {
                 vec!["an arrow is written `=>`".into()]
             }
+            SyntaxError::Stray { text } if text == "'" => {
+                vec!["texts are quoted as \"text\"".into()]
+            }
+            SyntaxError::Stray { text } if text == "." => {
+                vec!["a number has digits on either side of its point: 0.5, 1.0".into()]
+            }
+            SyntaxError::Stray { text } if text.chars().any(|c| c.is_alphabetic()) => {
+                vec!["names are made of the letters a to z and A to Z, digits and _".into()]
+            }
+            SyntaxError::TooDeep { .. } => vec!["give a part of it a name, and use that".into()],
             SyntaxError::Unterminated => vec!["a line break inside quotes is written \\n".into()],
             SyntaxError::Escape { .. } => {
                 vec!["escapes are \\\" \\\\ \\n \\t \\r and \\u{…} with a code point in hex".into()]

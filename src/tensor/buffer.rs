@@ -165,7 +165,9 @@ impl Tensor {
     /// Little-endian bytes in row-major order.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len() * self.dtype().size());
-        dispatch!(self, array => array.iter().for_each(|v| v.write_le(&mut out)));
+        dispatch!(self, array => {
+            array.as_slice().unwrap_or_default().iter().for_each(|v| v.write_le(&mut out));
+        });
         out
     }
 

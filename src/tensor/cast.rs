@@ -75,7 +75,10 @@ impl Tensor {
     /// open); from an integer to a narrower one, the low bits; to bool, whether it is not 0.
     pub fn cast(&self, to: DType) -> Tensor {
         fn go<T: Convert, U: Convert>(array: &super::Array<T>) -> Tensor {
-            U::wrap(array.mapv(|v| U::from_exact(v.to_exact())).into_shared())
+            let elements = array.as_slice().unwrap_or_default();
+            let elements = elements.iter().map(|v| U::from_exact(v.to_exact())).collect();
+            // Tensors are contiguous: there are as many elements as before.
+            Tensor::new(array.shape(), elements).unwrap()
         }
         if self.dtype() == to {
             return self.clone();

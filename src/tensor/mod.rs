@@ -3,6 +3,7 @@
 //! Guarantees: every [`Tensor`] is contiguous in row-major order; nothing outside [`round`]
 //! rounds.
 
+mod broadcast;
 mod buffer;
 mod cast;
 mod dtype;
@@ -13,6 +14,7 @@ pub mod round;
 mod shape;
 mod whole_file;
 
+pub use broadcast::Rows;
 pub use buffer::{Array, Element, Tensor, dispatch};
 pub use dtype::DType;
 pub use grid::{AffineGrid, Direction, Grid, TensorType};

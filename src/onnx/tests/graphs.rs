@@ -190,6 +190,26 @@ fn sizes_keep_their_names_and_open_ones_get_some() {
     assert_eq!(shapes, ["[batch, x_d1, 3]", "[N_1, z_d2, z_d2_1]", "[N_1, N]"]);
 }
 
+/// As exporters flatten a map: with sizes that are computed from it.
+#[test]
+fn sizes_may_be_computed_from_open_ones() {
+    let part = |name: &str, value: i64, output: &str| {
+        with(node("Shape", &["x"], &[output]), name, OnnxAttr::Int(value))
+    };
+    let reshaped = |sizes: &[&str]| {
+        let list = with(node("Concat", sizes, &["sizes"]), "axis", OnnxAttr::Int(0));
+        let reshape = node("Reshape", &["x", "sizes"], &["y"]);
+        model(vec![part("end", 1, "batch"), part("start", 1, "rest"), list, reshape])
+    };
+    let graph = read(reshaped(&["batch", "rest"])).unwrap();
+    assert_eq!(shown(&graph).last().unwrap(), "y: reshape x -> y");
+    assert_eq!(graph.ty(graph.find("y").unwrap()).shape.to_string(), "[N, 2]");
+    let graph = read(reshaped(&["rest", "batch"])).unwrap();
+    assert_eq!(graph.ty(graph.find("y").unwrap()).shape.to_string(), "[2, N]");
+    // Neither of two is left over.
+    assert_eq!(code(reshaped(&["rest", "batch", "batch"])), "Q0308");
+}
+
 #[test]
 fn constants_come_from_initializers_and_nodes() {
     let scalar = |value: f32| Tensor::scalar(value);

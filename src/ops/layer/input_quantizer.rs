@@ -11,7 +11,7 @@ use crate::ops::{
     OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Why,
 };
 use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear};
-use crate::tensor::{AffineGrid, Array, DType, Direction, Element, Shape, Tensor, TensorType};
+use crate::tensor::{AffineGrid, DType, Direction, Element, Shape, Tensor, TensorType};
 
 const X: usize = 0;
 const SCALE: usize = 1;
@@ -145,23 +145,6 @@ fn permutation(call: &Call) -> Result<Vec<usize>, OpError> {
     Ok(perm)
 }
 
-/// The elements of a tensor as the nearest f32.
-fn as_f32(tensor: &Tensor) -> Option<Array<f32>> {
-    Some(match tensor {
-        Tensor::F32(x) => x.clone(),
-        Tensor::F64(x) => x.mapv(|v| v as f32).into_shared(),
-        Tensor::I8(x) => x.mapv(f32::from).into_shared(),
-        Tensor::U8(x) => x.mapv(f32::from).into_shared(),
-        Tensor::I16(x) => x.mapv(f32::from).into_shared(),
-        Tensor::U16(x) => x.mapv(f32::from).into_shared(),
-        Tensor::I32(x) => x.mapv(|v| v as f32).into_shared(),
-        Tensor::U32(x) => x.mapv(|v| v as f32).into_shared(),
-        Tensor::I64(x) => x.mapv(|v| v as f32).into_shared(),
-        Tensor::U64(x) => x.mapv(|v| v as f32).into_shared(),
-        Tensor::Bool(_) => return None,
-    })
-}
-
 /// `function` for uint8 as for int8: the zero point carries the storage.
 fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
     let mut body = Body::default();
@@ -241,7 +224,9 @@ impl Operator for InputQuantizer {
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         let call = &inputs.call;
-        let x = as_f32(inputs.get(X)?).ok_or_else(|| call.unsupported("a bool input"))?;
+        let Tensor::F32(x) = inputs.get(X)?.cast(DType::F32) else {
+            return Err(call.unsupported("an input that is not float"));
+        };
         let x = f32::wrap(x.permuted_axes(permutation(call)?));
         let sizes = x.sizes().to_vec();
         let map = sizes.iter().skip(2).product::<usize>().max(1);

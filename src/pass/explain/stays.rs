@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Explain, maker, places, value_name};
+use super::{Explain, PassTrace, maker, places, value_name};
 use crate::diag::printable;
 use crate::ir::{Graph, NodeId};
 use crate::quant::{StayCause, StayNote};
@@ -86,9 +86,10 @@ impl Explain<'_> {
             return self.patterns(&run.before, &near, "nearest pattern", out);
         }
         let _ = writeln!(out, "  no layer pattern has `{}`: {}", stay.op, printable(&stay.reason));
-        // What would have taken the operator away.
-        let last =
-            self.trace.passes.iter().rev().find(|pass| pass.rules.iter().any(|run| !run.demand_ranges));
+        // What would have taken the operator away, before layers were made.
+        let fuses = |pass: &PassTrace| pass.rules.iter().any(|run| run.demand_ranges);
+        let before = self.trace.passes.iter().rev().skip_while(|pass| !fuses(pass));
+        let last = before.clone().find(|pass| pass.rules.iter().any(|run| !run.demand_ranges));
         let others: Vec<Ruleset> =
             last.iter().flat_map(|pass| &pass.rules).flat_map(|run| run.sets.iter().cloned()).collect();
         let mut near = nearly.at(&others, node);

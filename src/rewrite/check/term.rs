@@ -10,12 +10,20 @@ use super::Checker;
 use super::pattern::kind_of;
 use super::scope::{Meaning, Scope};
 use crate::diag::{Span, nearest};
-use crate::ir::Attr;
+use crate::ir::{Attr, AttrKind};
 use crate::ops::{Default as AttrDefault, OpError, Presence, Schema};
 use crate::syntax::rules::ast;
 
 /// Attributes of a right side, by name.
 type AttrTerms = Vec<(Arc<str>, Expr)>;
+
+/// How a value is stored.
+enum Stored<'e> {
+    /// Like a variable, of that kind.
+    Like(Slot, Kind),
+    /// As an attribute says.
+    As(&'e ast::Expr),
+}
 
 impl Checker<'_> {
     /// The variable of that name, which must be bound before.
@@ -347,19 +355,19 @@ impl Checker<'_> {
         }
     }
 
-    /// A step of a calculation with values. A number in it is stored like the first value that is read
-    /// there, or as f32.
+    /// A step of a calculation with values. A number in it is stored like the first value there whose
+    /// storage is known, or as f32.
     fn arithmetic_template(&mut self, expr: &ast::Expr, scope: &mut Scope) -> Option<Template> {
         let (op, parts) = match &expr.kind {
             ast::ExprKind::Binary(op, a, b) => (arithmetic(*op)?, vec![&**a, &**b]),
             ast::ExprKind::Unary(_, inner) => ("neg", vec![&**inner]),
             _ => return None,
         };
-        let like = parts.iter().find_map(|part| leaf(part, scope));
+        let like = parts.iter().find_map(|part| self.stored(part, scope));
         let operands = parts
             .into_iter()
             .map(|part| match &like {
-                Some(like) if !self.is_value(part, scope) => self.number_like(part, *like, scope),
+                Some(like) if !self.is_value(part, scope) => self.number_like(part, like, scope),
                 None if !self.is_value(part, scope) => {
                     let (number, _) = self.expr(part, Some(Kind::Float), scope)?;
                     Some(Template::Tensor(number))
@@ -371,21 +379,56 @@ impl Checker<'_> {
         Some(Template::Op(OpTemplate { op: op.into(), operands, attrs, rest: None }))
     }
 
-    /// A number that is stored like the variable `like`.
-    fn number_like(
-        &mut self,
-        expr: &ast::Expr,
-        (like, kind): (Slot, Kind),
-        scope: &mut Scope,
-    ) -> Option<Template> {
+    /// How the value of an expression is stored, as far as it says where the rule matches.
+    fn stored<'e>(&self, expr: &'e ast::Expr, scope: &Scope) -> Option<Stored<'e>> {
+        match &expr.kind {
+            ast::ExprKind::Name(name) => {
+                let slot = scope.find(name)?;
+                match scope.get(slot)?.meaning {
+                    Meaning::Value(false) => Some(Stored::Like(slot, Kind::Value)),
+                    Meaning::Data(Kind::Tensor) => Some(Stored::Like(slot, Kind::Tensor)),
+                    _ => None,
+                }
+            }
+            ast::ExprKind::Call(call) => {
+                // What an operator stores its result as, its attribute says.
+                let of_storage = |name: &str| {
+                    let schema = &self.registry.find(&call.name.text)?.schema;
+                    schema.attr_spec(name).filter(|spec| spec.kind == AttrKind::DType)
+                };
+                let mut named = call.attrs.iter().flat_map(|attrs| &attrs.named);
+                match named.find(|(name, _)| of_storage(&name.text).is_some()) {
+                    Some((_, storage)) => Some(Stored::As(storage)),
+                    None => call.args.iter().find_map(|arg| self.arg_stored(arg, scope)),
+                }
+            }
+            ast::ExprKind::Unary(_, inner) => self.stored(inner, scope),
+            ast::ExprKind::Binary(_, a, b) => self.stored(a, scope).or_else(|| self.stored(b, scope)),
+            ast::ExprKind::Literal(_) | ast::ExprKind::List(_) | ast::ExprKind::Index(..) => None,
+        }
+    }
+
+    fn arg_stored<'e>(&self, arg: &'e ast::Arg, scope: &Scope) -> Option<Stored<'e>> {
+        match arg {
+            ast::Arg::Expr(expr) => self.stored(expr, scope),
+            ast::Arg::Absent(_) | ast::Arg::Rest(_) => None,
+        }
+    }
+
+    /// A number that is stored so.
+    fn number_like(&mut self, expr: &ast::Expr, like: &Stored, scope: &mut Scope) -> Option<Template> {
         let (number, number_kind) = self.expr(expr, Some(Kind::Float), scope)?;
         if !numeric(number_kind) {
             self.mismatch("a number or a value", number_kind.name(), expr.span);
             return None;
         }
+        let (like, kind) = match like {
+            Stored::Like(slot, kind) => (Expr::Slot(*slot), *kind),
+            Stored::As(storage) => self.expr(storage, Some(Kind::DType), scope)?,
+        };
         let scalar =
             helpers::named("scalar").into_iter().find(|helper| helper.takes(&[Kind::Float, kind]))?;
-        Some(Template::Tensor(Expr::Call(scalar, vec![number, Expr::Slot(like)])))
+        Some(Template::Tensor(Expr::Call(scalar, vec![number, like])))
     }
 
     /// A value of the right side.
@@ -439,12 +482,12 @@ impl Checker<'_> {
             self.error(RewriteError::Shape(error), call.name.span, "");
         }
         let mut operands = Vec::new();
-        let like = call.args.iter().filter(|_| schema.uniform).find_map(|arg| arg_leaf(arg, scope));
+        let like = call.args.iter().filter(|_| schema.uniform).find_map(|arg| self.arg_stored(arg, scope));
         for arg in &call.args {
             match arg {
                 ast::Arg::Absent(_) => operands.push(Some(Template::Absent)),
                 ast::Arg::Expr(expr) => {
-                    let operand = match like {
+                    let operand = match &like {
                         Some(like) if self.is_number(expr, scope) => self.number_like(expr, like, scope),
                         _ => self.template(expr, scope),
                     };
@@ -591,30 +634,5 @@ fn arithmetic(op: ast::Binary) -> Option<&'static str> {
         ast::Binary::Multiply => Some("mul"),
         ast::Binary::Divide => Some("div"),
         _ => None,
-    }
-}
-
-/// The first variable of an expression whose storage is known where the rule matches, and its kind.
-fn leaf(expr: &ast::Expr, scope: &Scope) -> Option<(Slot, Kind)> {
-    match &expr.kind {
-        ast::ExprKind::Name(name) => {
-            let slot = scope.find(name)?;
-            match scope.get(slot)?.meaning {
-                Meaning::Value(false) => Some((slot, Kind::Value)),
-                Meaning::Data(Kind::Tensor) => Some((slot, Kind::Tensor)),
-                _ => None,
-            }
-        }
-        ast::ExprKind::Call(call) => call.args.iter().find_map(|arg| arg_leaf(arg, scope)),
-        ast::ExprKind::Unary(_, inner) => leaf(inner, scope),
-        ast::ExprKind::Binary(_, a, b) => leaf(a, scope).or_else(|| leaf(b, scope)),
-        ast::ExprKind::Literal(_) | ast::ExprKind::List(_) | ast::ExprKind::Index(..) => None,
-    }
-}
-
-fn arg_leaf(arg: &ast::Arg, scope: &Scope) -> Option<(Slot, Kind)> {
-    match arg {
-        ast::Arg::Expr(expr) => leaf(expr, scope),
-        ast::Arg::Absent(_) | ast::Arg::Rest(_) => None,
     }
 }

@@ -31,11 +31,8 @@ fn tensor(tensor: Tensor) -> Option<Data> {
 
 /// The tensor stretched to `sizes` by broadcasting; `None` if that would add or change axes.
 fn stretched(tensor: &Tensor, sizes: &[usize]) -> Option<Tensor> {
-    fn go<T: crate::tensor::Element>(array: &crate::tensor::Array<T>, sizes: &[usize]) -> Option<Tensor> {
-        Some(T::wrap(array.broadcast(sizes)?.to_shared()))
-    }
     sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).filter(|&n| n <= LARGEST)?;
-    crate::tensor::dispatch!(tensor, array => go(array, sizes))
+    tensor.stretched(sizes)
 }
 
 pub const ALL_POSITIVE: Helper = Helper {
@@ -83,6 +80,21 @@ pub const NUMBER: Helper = Helper {
     explain: None,
 };
 
+pub const IS_IDENTITY_MATRIX: Helper = Helper {
+    name: "is_identity",
+    params: &[Kind::Tensor],
+    result: Kind::Bool,
+    doc: "whether the constant is a square matrix that changes nothing, with further axes of size 1 or without",
+    run: |args| {
+        let tensor = args.tensor(0)?;
+        let [n, m, further @ ..] = tensor.sizes() else { return yes(false) };
+        let square = n == m && further.iter().all(|&size| size == 1);
+        let one = |at: usize| f64::from(u8::from(at / n == at % n));
+        yes(square && floats(&tensor)?.into_iter().enumerate().all(|(at, v)| v == one(at)))
+    },
+    explain: None,
+};
+
 pub const SCALAR: Helper = Helper {
     name: "scalar",
     params: &[Kind::Float, Kind::Value],
@@ -98,6 +110,15 @@ pub const SCALAR_LIKE: Helper = Helper {
     result: Kind::Tensor,
     doc: "the same, stored like a constant",
     run: |args| tensor(filled(args.tensor(1)?.dtype(), &[], f64::from(args.float(0)?))?),
+    explain: None,
+};
+
+pub const SCALAR_OF: Helper = Helper {
+    name: "scalar",
+    params: &[Kind::Float, Kind::DType],
+    result: Kind::Tensor,
+    doc: "the same, of a storage",
+    run: |args| tensor(filled(args.dtype(1)?, &[], f64::from(args.float(0)?))?),
     explain: None,
 };
 

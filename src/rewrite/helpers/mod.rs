@@ -15,6 +15,8 @@ use crate::ir::Attr;
 use crate::ops::Registry;
 use crate::tensor::{DType, Shape, Tensor, TensorType};
 
+pub use types::RANK;
+
 /// A helper; several may share a name if the kinds of their parameters differ.
 pub struct Helper {
     pub name: &'static str,
@@ -46,6 +48,7 @@ pub static ALL: &[Helper] = &[
     types::IS_ENTRY,
     types::IS_FLOAT,
     lists::IS_IDENTITY,
+    constants::IS_IDENTITY_MATRIX,
     types::IS_QUANTIZED,
     layers::KERNEL_INTEGERS,
     layers::KERNEL_SCALES,
@@ -72,6 +75,7 @@ pub static ALL: &[Helper] = &[
     layers::SATURATE,
     constants::SCALAR,
     constants::SCALAR_LIKE,
+    constants::SCALAR_OF,
     layers::SCALE_OF,
     types::SHAPE,
     constants::SPREAD,
@@ -172,6 +176,13 @@ impl Args {
     fn int(&self, at: usize) -> Option<i64> {
         match self.attr(at)? {
             Attr::Int(v) => Some(*v),
+            _ => None,
+        }
+    }
+
+    fn dtype(&self, at: usize) -> Option<DType> {
+        match self.attr(at)? {
+            Attr::DType(v) => Some(*v),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::diag::Loc;
 use crate::ir::{Attrs, Graph, NodeId, Value, ValueId};
+use crate::ops::Registry;
 use crate::tensor::{DType, Shape, Tensor, TensorType};
 
 /// Where a value comes from.
@@ -146,6 +147,30 @@ impl Instance {
             }
         }
         Some(())
+    }
+
+    /// The instance with f32 wherever it holds f64; `None` if it holds none, or if its operators do not
+    /// take that.
+    pub fn over_f32(&self, registry: &Registry) -> Option<Instance> {
+        let mut new = self.clone();
+        let mut changed = false;
+        for held in &mut new.values {
+            let (Origin::Input(tensor) | Origin::Constant(tensor)) = &mut held.origin else { continue };
+            if held.ty.storage() == DType::F64 {
+                *tensor = Arc::new(tensor.cast(DType::F32));
+                held.ty = tensor.tensor_type();
+                changed = true;
+            }
+        }
+        for node in &new.nodes {
+            let ty = |operand: &Option<usize>| Some(new.values.get((*operand)?)?.ty.clone());
+            let operands: Vec<_> = node.operands.iter().map(ty).collect();
+            let results = registry.infer(&node.op, &node.attrs, &operands).ok()?;
+            for (&at, ty) in node.results.iter().zip(results) {
+                new.values.get_mut(at)?.ty = ty;
+            }
+        }
+        changed.then_some(new)
     }
 
     /// The storages of its inputs.

@@ -87,7 +87,7 @@ pub fn check(sets: &[Ruleset], only: Option<&str>, registry: &Registry, checks: 
 
 /// Work that instances beyond the number asked for may take, in elements, and how many times that number
 /// they may be.
-const WORK: usize = 5 << 17;
+const WORK: usize = 5 << 19;
 const TIMES: usize = 16;
 
 /// What an instance takes whatever its size, in elements.
@@ -317,7 +317,7 @@ impl<'a> Prover<'a> {
             };
             let feeds = |instance: &Instance| self.feeds(instance, seed);
             let found = self.case().shrink(&mut search, found, tape, &feeds);
-            // Over f32 the same may be wrong.
+            let found = self.case().over_f32(found);
             let severity = if usual(&found.instance) { Severity::Error } else { severity };
             self.fault(&found, severity);
         } else if self.set.contract == Contract::BitExact {

@@ -155,7 +155,11 @@ pub fn drawn(
         // Half of them, so that a window or a row has both kinds.
         Flavour::Special | Flavour::SpecialNan if below(2) == 0 => small(&mut below),
         Flavour::Special | Flavour::SpecialNan => {
-            let v = corners.get(below(corners.len() as u32) as usize).copied().unwrap_or(0.0);
+            // Infinities are what most laws of arithmetic fail for: more of them than of others.
+            let v = match below(4) {
+                0 if !integer => [f64::INFINITY, f64::NEG_INFINITY, f64::NAN][below(3) as usize],
+                _ => corners.get(below(corners.len() as u32) as usize).copied().unwrap_or(0.0),
+            };
             if v.is_nan() && flavour == Flavour::Special { 0.0 } else { v }
         }
     })

@@ -101,6 +101,16 @@ impl Case<'_> {
         self.plainer(best)
     }
 
+    /// The same over f32, where it is wrong there too.
+    pub fn over_f32(&self, found: Found) -> Found {
+        let single = found.instance.over_f32(self.registry);
+        let faulty = single.and_then(|instance| {
+            let (trial, fault) = self.fault(&instance)?;
+            Some(Found { instance, trial, fault })
+        });
+        faulty.unwrap_or(found)
+    }
+
     /// One element of each input that still shows the fault, of long rows.
     pub fn narrow(&self, found: Found) -> Found {
         self.element(&found).unwrap_or(found)

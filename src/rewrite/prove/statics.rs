@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::expr::{Binary, Expr};
+use super::super::helpers;
 use super::super::rule::{AttrPattern, Condition, OperandPattern, Rule, Ruleset, Slot, Step};
 use super::super::{Options, apply};
 use super::instance::{Before, Instance};
@@ -37,18 +38,41 @@ pub fn contradiction(rule: &Rule) -> Option<Contradiction> {
                 parts.extend([&**b, &**a]);
                 continue;
             }
-            let Some((subject, lowest, highest)) = interval(part) else { continue };
-            let whole = Known { lowest: f64::NEG_INFINITY, highest: f64::INFINITY, span: guard.span };
-            // Expressions are told apart by their whole structure.
-            let entry = known.entry(format!("{subject:?}")).or_insert(whole);
-            let (lowest, highest) = (entry.lowest.max(lowest), entry.highest.min(highest));
-            if lowest > highest {
-                return Some(Contradiction { first: entry.span, second: guard.span });
+            let stated = interval(part).map(|(subject, lowest, highest)| (subject.clone(), lowest, highest));
+            let mut all: Vec<(Expr, f64, f64)> = stated.into_iter().collect();
+            axes(part, &mut |value, rank| {
+                all.push((Expr::Call(&helpers::RANK, vec![value.clone()]), rank, f64::INFINITY));
+            });
+            for (subject, lowest, highest) in all {
+                let whole = Known { lowest: f64::NEG_INFINITY, highest: f64::INFINITY, span: guard.span };
+                // Expressions are told apart by their whole structure.
+                let entry = known.entry(format!("{subject:?}")).or_insert(whole);
+                let (lowest, highest) = (entry.lowest.max(lowest), entry.highest.min(highest));
+                if lowest > highest {
+                    return Some(Contradiction { first: entry.span, second: guard.span });
+                }
+                *entry = Known { lowest, highest, span: guard.span };
             }
-            *entry = Known { lowest, highest, span: guard.span };
         }
     }
     None
+}
+
+/// The values of which a condition asks the size of an axis, and how many axes they have at least for
+/// it to hold.
+fn axes<'e>(condition: &'e Expr, rank: &mut dyn FnMut(&'e Expr, f64)) {
+    match condition {
+        Expr::Call(helper, args) => match (helper.name, &args[..]) {
+            ("dim", [value, Expr::Literal(Attr::Int(axis))]) => rank(value, *axis as f64 + 1.0),
+            _ => args.iter().for_each(|arg| axes(arg, rank)),
+        },
+        // Of these, one part may do.
+        Expr::Binary(Binary::Or, ..) | Expr::Not(_) => {}
+        Expr::Binary(_, a, b) | Expr::Index(a, b) => [a, b].into_iter().for_each(|part| axes(part, rank)),
+        Expr::List(items) => items.iter().for_each(|item| axes(item, rank)),
+        Expr::Negate(inner) => axes(inner, rank),
+        Expr::Literal(_) | Expr::Slot(_) => {}
+    }
 }
 
 /// The closed interval that a condition confines an expression to. Of `<` the open end is left out

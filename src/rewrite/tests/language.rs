@@ -12,7 +12,7 @@ fn rule_files_in_the_documentation_load() {
     for block in blocks {
         let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
         let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-        let loaded = load(&mut sources, &mut registry, "docs.qrules", block, read);
+        let loaded = load(&mut sources, &mut registry, &[("docs.qrules", block)], read);
         let loaded = loaded.unwrap_or_else(|found| panic!("{}", shown(&found, &sources)));
         assert!(loaded.warnings.0.is_empty(), "{}", shown(&loaded.warnings, &sources));
     }
@@ -41,7 +41,7 @@ fn findings(members: &str) -> Vec<(&'static str, usize)> {
     let text = format!("ruleset test {{\n{members}\n}}\n");
     let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    let found = match load(&mut sources, &mut registry, "test.qrules", &text, read) {
+    let found = match load(&mut sources, &mut registry, &[("test.qrules", &text)], read) {
         Ok(loaded) => loaded.warnings,
         Err(found) => found,
     };
@@ -131,23 +131,41 @@ fn files_use_files_once_and_say_which_is_missing() {
         text.map(|text| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
     };
     let a = "use \"./b.qrules\"\nuse \"c.qrules\"\nruleset a { contract real driver greedy }";
-    let loaded = load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read).expect("loads");
+    let loaded =
+        load(&mut Sources::default(), &mut registry, &[("rules/a.qrules", a)], &mut read).expect("loads");
     let names: Vec<&str> = loaded.sets.iter().map(|set| &*set.name).collect();
     assert_eq!(names, ["c", "b", "a"]);
 
     let a = "use \"d.qrules\"\nruleset c { contract real driver greedy }\nruleset c { contract real driver greedy }";
-    let found =
-        load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read).expect_err("is wrong");
+    let found = load(&mut Sources::default(), &mut registry, &[("rules/a.qrules", a)], &mut read)
+        .expect_err("is wrong");
     let codes: Vec<&str> = found.0.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["Q0513", "Q0501"]);
 
     // What is declared in either file could not be seen in the other.
     let a = "use \"e.qrules\"\nruleset a { contract real driver greedy }";
-    let found = load(&mut Sources::default(), &mut registry, "rules/a.qrules", a, &mut read)
+    let found = load(&mut Sources::default(), &mut registry, &[("rules/a.qrules", a)], &mut read)
         .expect_err("is circular");
     let messages: Vec<&str> = found.0.iter().map(|finding| &*finding.message).collect();
     let words = "rules/e.qrules: `rules/e.qrules` uses `rules/f.qrules`, which uses it again; leave one of these lines out";
     assert_eq!(messages, [words]);
+}
+
+#[test]
+fn several_files_are_read_as_one() {
+    let set = "ruleset a { contract real driver greedy }";
+    let mut registry = Registry::built_in();
+    let mut none = |_: &std::path::Path| Err("no such file".to_owned());
+    let mut read = |files: &[(&str, &str)]| load(&mut Sources::default(), &mut registry, files, &mut none);
+    let found = read(&[("one.qrules", set), ("two.qrules", set)]).expect_err("names a set twice");
+    let labels: Vec<&str> = found.0[0].labels.iter().map(|label| &*label.text).collect();
+    assert_eq!((found.0.len(), found.0[0].code, &labels[..]), (1, "Q0501", &["", "first defined here"][..]));
+    // A file that is named twice counts once; one without anything is no mistake, but hardly meant.
+    let loaded =
+        read(&[("one.qrules", set), ("./one.qrules", set), ("none.qrules", "// none\n")]).expect("loads");
+    assert_eq!(loaded.sets.len(), 1);
+    let codes: Vec<&str> = loaded.warnings.0.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["Q0527"]);
 }
 
 #[test]
@@ -156,7 +174,7 @@ fn files_use_none_that_lie_elsewhere() {
     for path in ["/etc/passwd", "../a.qrules", "sub/../../a.qrules", "..", "C:a"] {
         let mut read = |path: &std::path::Path| panic!("{} is read", path.display());
         let text = format!("use \"{path}\"\nruleset a {{ contract real driver greedy }}");
-        let found = load(&mut Sources::default(), &mut registry, "rules/a.qrules", &text, &mut read);
+        let found = load(&mut Sources::default(), &mut registry, &[("rules/a.qrules", &text)], &mut read);
         let found = found.expect_err("is refused");
         assert!(found.0.len() == 1 && found.0[0].message.contains("leads away"), "{found:?}");
     }
@@ -345,7 +363,7 @@ fn several_results_are_matched_and_made() {
         for driver in ["greedy", "saturate"] {
             let text = format!("ruleset t {{ contract real driver {driver} {rule} }}");
             let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-            let loaded = load(&mut Sources::default(), &mut registry, "t.qrules", &text, read);
+            let loaded = load(&mut Sources::default(), &mut registry, &[("t.qrules", &text)], read);
             let Ok(loaded) = loaded else {
                 assert!(expected.is_empty());
                 continue;

@@ -11,7 +11,7 @@ const ACME: &str = include_str!("../../../examples/acme/acme.qrules");
 fn load_file(text: &str) -> (Vec<(&'static str, usize, String)>, Registry) {
     let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    let found = match load(&mut sources, &mut registry, "test.qrules", text, read) {
+    let found = match load(&mut sources, &mut registry, &[("test.qrules", text)], read) {
         Ok(loaded) => loaded.warnings,
         Err(found) => found,
     };

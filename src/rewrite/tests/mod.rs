@@ -95,7 +95,7 @@ fn rules(members: &str) -> Vec<Ruleset> {
     let text = format!("ruleset test {{\n{members}\n}}\n");
     let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    match load(&mut sources, &mut registry, "test.qrules", &text, read) {
+    match load(&mut sources, &mut registry, &[("test.qrules", &text)], read) {
         Ok(loaded) => loaded.sets,
         Err(found) => panic!("{}", shown(&found, &sources)),
     }

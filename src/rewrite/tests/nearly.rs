@@ -8,7 +8,7 @@ fn nearest(graph: &Graph, members: &str, value: &str) -> String {
     let text = format!("ruleset test {{\n  contract real\n  driver greedy\n{members}\n}}\n");
     let (mut sources, mut registry) = (Sources::default(), Registry::built_in());
     let read = &mut |_: &std::path::Path| Err("no files".to_owned());
-    let sets = match load(&mut sources, &mut registry, "test.qrules", &text, read) {
+    let sets = match load(&mut sources, &mut registry, &[("test.qrules", &text)], read) {
         Ok(loaded) => loaded.sets,
         Err(found) => panic!("{}", shown(&found, &sources)),
     };
