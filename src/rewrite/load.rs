@@ -16,14 +16,19 @@ use crate::tensor::stays_below;
 /// The rule files that come with the program, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("activations", include_str!("../../passes/activations.qrules")),
+    ("bounds", include_str!("../../passes/bounds.qrules")),
     ("cleanup", include_str!("../../passes/cleanup.qrules")),
     ("constants", include_str!("../../passes/constants.qrules")),
     ("entry", include_str!("../../passes/entry.qrules")),
     ("fold_batchnorm", include_str!("../../passes/fold_batchnorm.qrules")),
     ("fuse", include_str!("../../passes/fuse.qrules")),
+    ("fuse_alone", include_str!("../../passes/fuse_alone.qrules")),
     ("fuse_more", include_str!("../../passes/fuse_more.qrules")),
+    ("kernels", include_str!("../../passes/kernels.qrules")),
     ("linear", include_str!("../../passes/linear.qrules")),
     ("movement", include_str!("../../passes/movement.qrules")),
+    ("odd_kernels", include_str!("../../passes/odd_kernels.qrules")),
+    ("order", include_str!("../../passes/order.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),
 ];
