@@ -1430,6 +1430,126 @@ fn fold_constants() {
              return %y",
             None,
         ),
+        (
+            "add_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "add_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "mul_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = mul %x, %s : f32[5, 4, 2, 2]\n\
+             %y = buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = add %x, %s : f32[5, 4, 2, 2]\n\
+             %y = buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "add_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "add_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "mul_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "depthwise_buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = mul %x, %s : f32[5, 4, 2, 2]\n\
+             %y = depthwise_buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "depthwise_buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = add %x, %s : f32[5, 4, 2, 2]\n\
+             %y = depthwise_buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
     ];
     check_some(&["constants"], &["fuse"], cases);
 }
