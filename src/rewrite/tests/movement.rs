@@ -189,16 +189,6 @@ fn movement() {
             Some(&["conv2d", "relu", "reshape"]),
         ),
         (
-            "relu_behind_flatten",
-            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
-            "%w = const @w : f32[4, 3, 3, 3]\n\
-             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
-             %r = relu %c : f32[N, 4, 1, 1]\n\
-             %y = flatten %r : f32[N, 4]\n\
-             return %y",
-            Some(&["conv2d", "flatten", "relu"]),
-        ),
-        (
             "clip_before_flatten",
             "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
             "%w = const @w : f32[4, 3, 3, 3]\n\
@@ -217,16 +207,6 @@ fn movement() {
              %y = clip %f {min = 0.0, max = 2.0} : f32[N, 16, 4]\n\
              return %y",
             Some(&["conv2d", "clip", "reshape"]),
-        ),
-        (
-            "clip_behind_flatten",
-            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
-            "%w = const @w : f32[4, 3, 3, 3]\n\
-             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
-             %r = clip %c {min = 0.0, max = 2.0} : f32[N, 4, 1, 1]\n\
-             %y = flatten %r : f32[N, 4]\n\
-             return %y",
-            Some(&["conv2d", "flatten", "clip"]),
         ),
         (
             "sigmoid_before_flatten",

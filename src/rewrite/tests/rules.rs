@@ -796,21 +796,6 @@ fn pooling() {
              return %y",
             None,
         ),
-        (
-            "drop_global_avg_pool2d",
-            "(%x: f32[N, 3, 1, 1]) -> (%y: f32[N, 3, 1, 1])",
-            "%r = relu %x : f32[N, 3, 1, 1]\n\
-             %y = global_avg_pool2d %r : f32[N, 3, 1, 1]\n\
-             return %y",
-            Some(&["relu"]),
-        ),
-        (
-            "drop_global_avg_pool2d",
-            "(%x: f32[N, 3, 2, 1]) -> (%y: f32[N, 3, 1, 1])",
-            "%y = global_avg_pool2d %x : f32[N, 3, 1, 1]\n\
-             return %y",
-            None,
-        ),
     ];
     check_some(&["pooling"], &[], cases);
 }
@@ -965,6 +950,46 @@ fn linear() {
             "%w = const @w : f32[4, 2, 3, 3]\n\
              %c = conv2d %x, %w {group = 2} : f32[N, 4, 1, 1]\n\
              %y = flatten %c : f32[N, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "conv2d_relu_to_dense",
+            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
+             %r = relu %c : f32[N, 4, 1, 1]\n\
+             %y = flatten %r : f32[N, 4]\n\
+             return %y",
+            Some(&["flatten", "dense", "relu"]),
+        ),
+        (
+            "conv2d_relu_to_dense",
+            "(%x: f32[N, 3, 3, 4]) -> (%y: f32[N, 8])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 2]\n\
+             %r = relu %c : f32[N, 4, 1, 2]\n\
+             %y = flatten %r : f32[N, 8]\n\
+             return %y",
+            None,
+        ),
+        (
+            "conv2d_clip_to_dense",
+            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
+             %r = clip %c {min = 0.0, max = 2.0} : f32[N, 4, 1, 1]\n\
+             %y = flatten %r : f32[N, 4]\n\
+             return %y",
+            Some(&["flatten", "dense", "clip"]),
+        ),
+        (
+            "conv2d_clip_to_dense",
+            "(%x: f32[N, 3, 3, 4]) -> (%y: f32[N, 8])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 2]\n\
+             %r = clip %c {min = 0.0, max = 2.0} : f32[N, 4, 1, 2]\n\
+             %y = flatten %r : f32[N, 8]\n\
              return %y",
             None,
         ),
