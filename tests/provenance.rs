@@ -21,9 +21,19 @@ use qirc::rewrite::{self, Application, Contract, Driver, NodeRef, Options, Recor
 use qirc::syntax::{pipeline, qir};
 use qirc::tensor::{DType, Shape, Tensor, TensorType};
 
-const PREPARE: [&str; 7] =
-    ["constants", "cleanup", "activations", "movement", "fold_batchnorm", "linear", "pooling"];
-const FUSE: [&str; 2] = ["fuse", "fuse_more"];
+const PREPARE: [&str; 10] = [
+    "order",
+    "constants",
+    "cleanup",
+    "activations",
+    "movement",
+    "fold_batchnorm",
+    "linear",
+    "pooling",
+    "kernels",
+    "bounds",
+];
+const FUSE: [&str; 3] = ["fuse", "fuse_more", "fuse_alone"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

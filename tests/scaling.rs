@@ -8,7 +8,8 @@ use qirc::diag::Sources;
 use qirc::ops::Registry;
 use qirc::rewrite::{self, Driver, Log, Options, Ruleset};
 
-const FILES: [&str; 6] = ["constants", "cleanup", "movement", "fold_batchnorm", "linear", "pooling"];
+const FILES: [&str; 9] =
+    ["order", "constants", "cleanup", "movement", "fold_batchnorm", "linear", "pooling", "kernels", "bounds"];
 
 fn sets(registry: &Registry, files: &[&str]) -> Vec<Ruleset> {
     let load = |file: &&str| {
@@ -21,7 +22,7 @@ fn sets(registry: &Registry, files: &[&str]) -> Vec<Ruleset> {
 /// The work of a run of the rules that bring a network into the form of the device.
 fn work(make: Make, layers: usize, driver: Option<Driver>) -> Log {
     let registry = Registry::built_in();
-    let (rules, toward) = (sets(&registry, &FILES), sets(&registry, &["fuse", "fuse_more"]));
+    let (rules, toward) = (sets(&registry, &FILES), sets(&registry, &["fuse", "fuse_more", "fuse_alone"]));
     let options = Options { driver, toward: &toward, ..Options::default() };
     let (_, log) = rewrite::apply(make(&registry, layers), &registry, &rules, &options).expect("runs");
     assert_eq!(log.limit, None);

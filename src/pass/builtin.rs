@@ -12,6 +12,7 @@ use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset}
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
+use super::alone::put_back;
 use super::expose_state::ExposeState;
 use super::frames::Frames;
 use super::identity_convs::IdentityConvs;
@@ -371,6 +372,7 @@ impl Fuse {
         saturated.extend(built_in(&self.files, cx)?);
         apply(graph, &saturated, Options { driver: self.driver, ..options }, cx)?;
         keep_activation_ranges(&before, graph, cx.registry);
+        put_back(&before, graph, cx.registry, cx.akida.until.as_deref());
         Ok(())
     }
 }

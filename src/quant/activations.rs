@@ -8,7 +8,7 @@ use crate::tensor::TensorType;
 
 /// Gives every layer of `after` with an activation by a table the largest magnitude of what that reads. The
 /// value is looked for in `before`, which the layers were made from: it is what the operators of the layer's
-/// float form give there for the operands of the layer.
+/// float form give there for the operands of the layer, or what the function reads that makes its result there.
 pub fn keep_activation_ranges(before: &Graph, after: &mut Graph, registry: &Registry) {
     for id in after.order() {
         if let Some(largest) = largest(before, after, registry, id) {
@@ -28,11 +28,26 @@ fn largest(before: &Graph, after: &Graph, registry: &Registry, id: NodeId) -> Op
     let call = Call { schema: &entry.schema, attrs, operands: &types };
     let function = function_name(&call)?;
     let steps = layer.chain(&call).ok()?;
-    let mut results: Vec<ValueId> = Vec::new();
-    for step in steps.iter().take_while(|step| step.op != function) {
-        results.push(same_step(before, after, registry, step, &node.operands, &results)?);
-    }
-    let range = before.value(*results.last()?).range.as_ref()?;
+    let forwards = || {
+        let mut results: Vec<ValueId> = Vec::new();
+        for step in steps.iter().take_while(|step| step.op != function) {
+            results.push(same_step(before, after, registry, step, &node.operands, &results)?);
+        }
+        results.last().copied()
+    };
+    // A layer whose weights the network did not have is found from its result.
+    let backwards = || {
+        let mut value = before.find(&node.results.first()?.name)?;
+        for step in steps.iter().rev() {
+            let maker = before.node(value.node);
+            value = maker.operand(0).filter(|_| maker.op() == Some(&*step.op))?;
+            if step.op == function {
+                return Some(value);
+            }
+        }
+        None
+    };
+    let range = before.value(forwards().or_else(backwards)?).range.as_ref()?;
     let ends = range.lowest.iter().chain(range.highest.iter());
     // The least that a table is made for (hardware-ops §5.4), so that 0 stands for not known.
     Some(ends.fold(1e-7f32, |largest, end| largest.max(end.abs())))

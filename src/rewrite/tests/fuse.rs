@@ -1,5 +1,6 @@
 //! The pattern table: each chain becomes its one layer, and nothing else does.
 
+use super::rules::{Case, check};
 use super::*;
 use crate::ir::Attr;
 
@@ -295,4 +296,147 @@ fn no_layer_reaches_across_the_value_to_stop_at() {
     let registry = Registry::built_in();
     let options = Options { until: Some("nothing"), ..Options::default() };
     assert!(apply(net, &registry, &fusions(), &options).is_err());
+}
+
+#[test]
+fn what_no_layer_takes_gets_one_of_its_own() {
+    let cases: &[Case] = &[
+        (
+            "max_pool2d_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 3, 3])",
+            "%y = max_pool2d %x {kernel_shape = [2, 2], strides = [2, 2]} : f32[N, 4, 3, 3]\n\
+             return %y",
+            Some(&["QuantizedConv2D"]),
+        ),
+        (
+            "relu_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = relu %x : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["QuantizedConv2D"]),
+        ),
+        (
+            "clip_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = clip %x {min = 0.0, max = 2.0} : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["QuantizedConv2D"]),
+        ),
+        (
+            "activation_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = activation %x {activation = \"HardSwish\"} : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["QuantizedConv2D"]),
+        ),
+        (
+            "global_avg_pool2d_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 1, 1])",
+            "%y = global_avg_pool2d %x : f32[N, 4, 1, 1]\n\
+             return %y",
+            Some(&["QuantizedConv2D"]),
+        ),
+        (
+            "relu_alone",
+            "(%x: f32[N, 4]) -> (%y: f32[N, 4])",
+            "%y = relu %x : f32[N, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "flat_relu_alone",
+            "(%x: f32[N, 4]) -> (%y: f32[N, 4])",
+            "%y = relu %x : f32[N, 4]\n\
+             return %y",
+            Some(&["QuantizedDense1D"]),
+        ),
+        (
+            "flat_relu_alone",
+            "(%x: f32[N, 4, 2]) -> (%y: f32[N, 4, 2])",
+            "%y = relu %x : f32[N, 4, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "flat_clip_alone",
+            "(%x: f32[N, 4]) -> (%y: f32[N, 4])",
+            "%y = clip %x {min = 0.0, max = 2.0} : f32[N, 4]\n\
+             return %y",
+            Some(&["QuantizedDense1D"]),
+        ),
+        (
+            "flat_mul_alone",
+            "(%x: f32[N, 4]) -> (%y: f32[N, 4])",
+            "%s = const @s : f32[4]\n\
+             %y = mul %x, %s : f32[N, 4]\n\
+             return %y",
+            Some(&["dense"]),
+        ),
+        (
+            "flat_add_alone",
+            "(%x: f32[N, 4]) -> (%y: f32[N, 4])",
+            "%s = const @s : f32[4]\n\
+             %y = add %x, %s : f32[N, 4]\n\
+             return %y",
+            Some(&["dense"]),
+        ),
+        (
+            "clip_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = clip %x {min = 1.0, max = 2.0} : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "max_pool2d_alone",
+            "(%x: f32[N, 2049, 2, 2]) -> (%y: f32[N, 2049, 1, 1])",
+            "%y = max_pool2d %x {kernel_shape = [2, 2]} : f32[N, 2049, 1, 1]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%s = const @s : f32[4, 1, 1]\n\
+             %y = mul %x, %s : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "add_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%s = const @s : f32[4, 1, 1]\n\
+             %y = add %x, %s : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "mul_of_add_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%s = const @s : f32[4, 1, 1]\n\
+             %o = const @o : f32[1]\n\
+             %a = add %x, %o : f32[N, 4, 6, 6]\n\
+             %y = mul %a, %s : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "batch_norm_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%g = const @g : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %y = batch_norm %x, %g, %g, %g, %v : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "mul_alone",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%s = const @s : f32[4, 1, 6]\n\
+             %y = mul %x, %s : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+    ];
+    check(&["fuse_alone"], &["fuse"], cases);
 }

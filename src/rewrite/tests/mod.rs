@@ -36,8 +36,8 @@ fn shown(found: &Diagnostics, sources: &Sources) -> String {
 }
 
 /// A graph from the lines of its body. Constants `@name : f32[…]` are filled with noise, those
-/// whose name has `pos` in it with positive noise, those with `one` in it with ones, with `half` halves and with `root` roots of them; other data
-/// is written out.
+/// whose name has `pos` in it with positive noise, those with `one`, `half`, `root`, `sixth`, `three`, `rootpi` or `cubic` in it with that number
+/// of an activation; other data is written out.
 fn graph(signature: &str, body: &str) -> Graph {
     let mut text = format!("qir 1\n\ngraph @g{signature} {{\n{body}\n}}\n");
     let mut noise = Noise(7);
@@ -56,7 +56,11 @@ fn graph(signature: &str, body: &str) -> Graph {
                 match name {
                     name if name.contains("one") => "1".to_owned(),
                     name if name.contains("half") => "0.5".to_owned(),
+                    name if name.contains("rootpi") => "0.7978846".to_owned(),
                     name if name.contains("root") => "0.70710677".to_owned(),
+                    name if name.contains("sixth") => "0.16666667".to_owned(),
+                    name if name.contains("three") => "3".to_owned(),
+                    name if name.contains("cubic") => "0.044715".to_owned(),
                     name if name.contains("pos") => (value.abs() + 0.25).to_string(),
                     _ => value.to_string(),
                 }

@@ -120,8 +120,156 @@ fn movement() {
              return %y",
             None,
         ),
+        (
+            "reshape_to_transpose_back",
+            "(%x: f32[N, 1, 6, 4]) -> (%y: f32[N, 6, 4, 1])",
+            "%y = reshape %x {shape = [-1, 6, 4, 1]} : f32[N, 6, 4, 1]\n\
+             return %y",
+            Some(&["transpose"]),
+        ),
+        (
+            "reshape_to_transpose_back",
+            "(%x: f32[N, 2, 6, 4]) -> (%y: f32[N, 6, 4, 2])",
+            "%y = reshape %x {shape = [-1, 6, 4, 2]} : f32[N, 6, 4, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_behind_transpose",
+            "(%x: f32[N, 6, 6, 3]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %p = pad %x {pads = [0, 1, 1, 0, 0, 1, 1, 0]} : f32[N, 8, 8, 3]\n\
+             %t = transpose %p {perm = [0, 3, 1, 2]} : f32[N, 3, 8, 8]\n\
+             %y = conv2d %t, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["transpose", "pad", "conv2d"]),
+        ),
+        (
+            "pad_behind_transpose",
+            "(%x: f32[N, 6, 3]) -> (%y: f32[N, 3, 7])",
+            "%p = pad %x {pads = [0, 1, 0, 0, 0, 0]} : f32[N, 7, 3]\n\
+             %y = transpose %p {perm = [0, 2, 1]} : f32[N, 3, 7]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_behind_relu",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 8, 8])",
+            "%p = pad %x {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.5} : f32[N, 3, 8, 8]\n\
+             %y = relu %p : f32[N, 3, 8, 8]\n\
+             return %y",
+            Some(&["relu", "pad"]),
+        ),
+        (
+            "pad_behind_relu",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 8, 8])",
+            "%p = pad %x {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = -0.5} : f32[N, 3, 8, 8]\n\
+             %y = relu %p : f32[N, 3, 8, 8]\n\
+             return %y",
+            None,
+        ),
+        (
+            "relu_before_flatten",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = flatten %c : f32[N, 64]\n\
+             %y = relu %f : f32[N, 64]\n\
+             return %y",
+            Some(&["conv2d", "relu", "flatten"]),
+        ),
+        (
+            "relu_before_reshape",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 16, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = reshape %c {shape = [0, 16, 4]} : f32[N, 16, 4]\n\
+             %y = relu %f : f32[N, 16, 4]\n\
+             return %y",
+            Some(&["conv2d", "relu", "reshape"]),
+        ),
+        (
+            "clip_before_flatten",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = flatten %c : f32[N, 64]\n\
+             %y = clip %f {min = 0.0, max = 2.0} : f32[N, 64]\n\
+             return %y",
+            Some(&["conv2d", "clip", "flatten"]),
+        ),
+        (
+            "clip_before_reshape",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 16, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = reshape %c {shape = [0, 16, 4]} : f32[N, 16, 4]\n\
+             %y = clip %f {min = 0.0, max = 2.0} : f32[N, 16, 4]\n\
+             return %y",
+            Some(&["conv2d", "clip", "reshape"]),
+        ),
+        (
+            "sigmoid_before_flatten",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = flatten %c : f32[N, 64]\n\
+             %y = sigmoid %f : f32[N, 64]\n\
+             return %y",
+            Some(&["conv2d", "sigmoid", "flatten"]),
+        ),
+        (
+            "sigmoid_before_reshape",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 16, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = reshape %c {shape = [0, 16, 4]} : f32[N, 16, 4]\n\
+             %y = sigmoid %f : f32[N, 16, 4]\n\
+             return %y",
+            Some(&["conv2d", "sigmoid", "reshape"]),
+        ),
+        (
+            "tanh_before_flatten",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = flatten %c : f32[N, 64]\n\
+             %y = tanh %f : f32[N, 64]\n\
+             return %y",
+            Some(&["conv2d", "tanh", "flatten"]),
+        ),
+        (
+            "tanh_before_reshape",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 16, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = reshape %c {shape = [0, 16, 4]} : f32[N, 16, 4]\n\
+             %y = tanh %f : f32[N, 16, 4]\n\
+             return %y",
+            Some(&["conv2d", "tanh", "reshape"]),
+        ),
+        (
+            "leaky_relu_before_flatten",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 64])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = flatten %c : f32[N, 64]\n\
+             %y = leaky_relu %f {alpha = 0.5} : f32[N, 64]\n\
+             return %y",
+            Some(&["conv2d", "leaky_relu", "flatten"]),
+        ),
+        (
+            "leaky_relu_before_reshape",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 16, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 4, 4]\n\
+             %f = reshape %c {shape = [0, 16, 4]} : f32[N, 16, 4]\n\
+             %y = leaky_relu %f {alpha = 0.5} : f32[N, 16, 4]\n\
+             return %y",
+            Some(&["conv2d", "leaky_relu", "reshape"]),
+        ),
     ];
-    check(&["movement"], &["cleanup", "constants", "fuse"], cases);
+    check(&["movement"], &["cleanup", "constants", "linear", "fuse", "fuse_more"], cases);
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub(super) type Case = (&'static str, &'static str, &'static str, Option<&'stati
 
 /// Runs each case with its rule alone, under both drivers. The result has the same outputs, in
 /// name and value. `toward` says what the saturated form is to lead to.
-fn check_some(files: &[&str], toward: &[&str], cases: &[Case]) {
+pub(super) fn check_some(files: &[&str], toward: &[&str], cases: &[Case]) {
     let (sets, toward) = (sets(files), super::sets(toward));
     for (rule, signature, body, expected) in cases {
         let before = graph(signature, body);
@@ -718,6 +718,84 @@ fn pooling() {
              return %y",
             None,
         ),
+        (
+            "reduce_mean_of_rows_of_columns",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3])",
+            "%a = reduce_mean %x {axes = [3], keepdims = false} : f32[N, 3, 6]\n\
+             %y = reduce_mean %a {axes = [2], keepdims = false} : f32[N, 3]\n\
+             return %y",
+            Some(&["reduce_mean"]),
+        ),
+        (
+            "reduce_mean_of_rows_of_columns",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 6])",
+            "%a = reduce_mean %x {axes = [3], keepdims = true} : f32[N, 3, 6, 1]\n\
+             %y = reduce_mean %a {axes = [3], keepdims = false} : f32[N, 3, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "reduce_mean_of_columns_of_rows",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3])",
+            "%a = reduce_mean %x {axes = [2], keepdims = false} : f32[N, 3, 4]\n\
+             %y = reduce_mean %a {axes = [2], keepdims = false} : f32[N, 3]\n\
+             return %y",
+            Some(&["reduce_mean"]),
+        ),
+        (
+            "reduce_mean_of_rows_of_kept_columns",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 1, 1])",
+            "%a = reduce_mean %x {axes = [3], keepdims = true} : f32[N, 3, 6, 1]\n\
+             %y = reduce_mean %a {axes = [2], keepdims = true} : f32[N, 3, 1, 1]\n\
+             return %y",
+            Some(&["reduce_mean"]),
+        ),
+        (
+            "reduce_mean_of_columns_of_kept_rows",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 1, 1])",
+            "%a = reduce_mean %x {axes = [2], keepdims = true} : f32[N, 3, 1, 4]\n\
+             %y = reduce_mean %a {axes = [3], keepdims = true} : f32[N, 3, 1, 1]\n\
+             return %y",
+            Some(&["reduce_mean"]),
+        ),
+        (
+            "reduce_mean_before_transpose",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 1, 1, 3])",
+            "%t = transpose %x {perm = [0, 2, 3, 1]} : f32[N, 6, 4, 3]\n\
+             %y = reduce_mean %t {axes = [1, 2], keepdims = true} : f32[N, 1, 1, 3]\n\
+             return %y",
+            Some(&["reduce_mean", "transpose"]),
+        ),
+        (
+            "reduce_mean_of_transpose",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3])",
+            "%t = transpose %x {perm = [0, 2, 3, 1]} : f32[N, 6, 4, 3]\n\
+             %y = reduce_mean %t {axes = [1, 2], keepdims = false} : f32[N, 3]\n\
+             return %y",
+            Some(&["reduce_mean"]),
+        ),
+        (
+            "reduce_mean_of_transpose",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 6])",
+            "%t = transpose %x {perm = [0, 2, 3, 1]} : f32[N, 6, 4, 3]\n\
+             %y = reduce_mean %t {axes = [2, 3], keepdims = false} : f32[N, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "reduce_max_to_max_pool2d",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 1, 1])",
+            "%y = reduce_max %x {axes = [2, 3], keepdims = true} : f32[N, 3, 1, 1]\n\
+             return %y",
+            Some(&["max_pool2d"]),
+        ),
+        (
+            "reduce_max_to_max_pool2d",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 6, 1])",
+            "%y = reduce_max %x {axes = [3], keepdims = true} : f32[N, 3, 6, 1]\n\
+             return %y",
+            None,
+        ),
     ];
     check_some(&["pooling"], &[], cases);
 }
@@ -741,8 +819,44 @@ fn pooling_that_leads_to_layers() {
              return %y",
             None,
         ),
+        (
+            "reduce_sum_to_reduce_mean",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %v = const @v : f32[2, 4]\n\
+             %c = conv2d %x, %w : f32[N, 4, 6, 4]\n\
+             %m = reduce_sum %c {axes = [2, 3], keepdims = false} : f32[N, 4]\n\
+             %y = dense %m, %v : f32[N, 2]\n\
+             return %y",
+            Some(&["conv2d", "reduce_mean", "mul", "dense"]),
+        ),
+        (
+            "reduce_sum_to_reduce_mean",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 6])",
+            "%y = reduce_sum %x {axes = [3], keepdims = false} : f32[N, 3, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "reduce_max_to_flat_max_pool2d",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %v = const @v : f32[2, 4]\n\
+             %c = conv2d %x, %w : f32[N, 4, 6, 4]\n\
+             %m = reduce_max %c {axes = [2, 3], keepdims = false} : f32[N, 4]\n\
+             %y = dense %m, %v : f32[N, 2]\n\
+             return %y",
+            Some(&["conv2d", "max_pool2d", "flatten", "dense"]),
+        ),
+        (
+            "reduce_max_to_flat_max_pool2d",
+            "(%x: f32[N, 3, 6, 4]) -> (%y: f32[N, 3, 6])",
+            "%y = reduce_max %x {axes = [3], keepdims = false} : f32[N, 3, 6]\n\
+             return %y",
+            None,
+        ),
     ];
-    check_some(&["pooling"], &["fuse"], cases);
+    check_some(&["pooling"], &["pooling", "constants", "fuse", "fuse_more"], cases);
 }
 
 #[test]
@@ -812,8 +926,151 @@ fn linear() {
              return %y",
             None,
         ),
+        (
+            "conv2d_to_dense",
+            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
+             %y = flatten %c : f32[N, 4]\n\
+             return %y",
+            Some(&["flatten", "dense"]),
+        ),
+        (
+            "conv2d_to_dense",
+            "(%x: f32[N, 3, 4, 3]) -> (%y: f32[N, 8])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 2, 1]\n\
+             %y = flatten %c : f32[N, 8]\n\
+             return %y",
+            None,
+        ),
+        (
+            "conv2d_to_dense",
+            "(%x: f32[N, 4, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 2, 3, 3]\n\
+             %c = conv2d %x, %w {group = 2} : f32[N, 4, 1, 1]\n\
+             %y = flatten %c : f32[N, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "conv2d_relu_to_dense",
+            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
+             %r = relu %c : f32[N, 4, 1, 1]\n\
+             %y = flatten %r : f32[N, 4]\n\
+             return %y",
+            Some(&["flatten", "dense", "relu"]),
+        ),
+        (
+            "conv2d_relu_to_dense",
+            "(%x: f32[N, 3, 3, 4]) -> (%y: f32[N, 8])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 2]\n\
+             %r = relu %c : f32[N, 4, 1, 2]\n\
+             %y = flatten %r : f32[N, 8]\n\
+             return %y",
+            None,
+        ),
+        (
+            "conv2d_clip_to_dense",
+            "(%x: f32[N, 3, 3, 3]) -> (%y: f32[N, 4])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 1]\n\
+             %r = clip %c {min = 0.0, max = 2.0} : f32[N, 4, 1, 1]\n\
+             %y = flatten %r : f32[N, 4]\n\
+             return %y",
+            Some(&["flatten", "dense", "clip"]),
+        ),
+        (
+            "conv2d_clip_to_dense",
+            "(%x: f32[N, 3, 3, 4]) -> (%y: f32[N, 8])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %c = conv2d %x, %w : f32[N, 4, 1, 2]\n\
+             %r = clip %c {min = 0.0, max = 2.0} : f32[N, 4, 1, 2]\n\
+             %y = flatten %r : f32[N, 8]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_to_pad_of_zeros",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%u = const @u : f32[3, 3, 1, 1]\n\
+             %w = const @w : f32[4, 3, 3, 3]\n\
+             %a = conv2d %x, %u : f32[N, 3, 6, 6]\n\
+             %p = pad %a {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.5} : f32[N, 3, 8, 8]\n\
+             %y = conv2d %p, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d", "add", "pad", "add", "conv2d"]),
+        ),
+        (
+            "pad_to_pad_of_zeros",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%u = const @u : f32[3, 3, 1, 1]\n\
+             %w = const @w : f32[4, 3, 3, 3]\n\
+             %a = conv2d %x, %u : f32[N, 3, 6, 6]\n\
+             %p = pad %a {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = inf} : f32[N, 3, 8, 8]\n\
+             %y = conv2d %p, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%r = neg %x : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = -inf} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [3, 3], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            Some(&["neg", "max_pool2d"]),
+        ),
+        (
+            "pad_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%r = neg %x : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [3, 3], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_of_relu_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%r = relu %x : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [3, 3], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            Some(&["relu", "max_pool2d"]),
+        ),
+        (
+            "pad_of_relu_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 4, 4])",
+            "%r = relu %x : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [1, 1], strides = [2, 2]} : f32[N, 3, 4, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_of_clip_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%r = clip %x {min = 0.0, max = 2.0} : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [3, 3], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            Some(&["clip", "max_pool2d"]),
+        ),
+        (
+            "pad_of_clip_into_max_pool2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 3, 3])",
+            "%r = clip %x {min = -1.0, max = 2.0} : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0} : f32[N, 3, 8, 8]\n\
+             %y = max_pool2d %p {kernel_shape = [3, 3], strides = [2, 2]} : f32[N, 3, 3, 3]\n\
+             return %y",
+            None,
+        ),
     ];
-    check(&["linear"], &["fuse"], cases);
+    check(&["linear"], &["linear", "constants", "fuse"], cases);
 }
 
 #[test]
@@ -1159,6 +1416,165 @@ fn fold_constants() {
              return %y",
             None,
         ),
+        (
+            "depthwise_takes_add",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 4, 4])",
+            "%w = const @w : f32[3, 1, 3, 3]\n\
+             %c = const @c : f32[3, 1, 1]\n\
+             %a = add %x, %c : f32[N, 3, 6, 6]\n\
+             %y = conv2d %a, %w {group = 3} : f32[N, 3, 4, 4]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "depthwise_takes_add",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 1, 3, 3]\n\
+             %c = const @c : f32[3, 1, 1]\n\
+             %a = add %x, %c : f32[N, 3, 6, 6]\n\
+             %y = conv2d %a, %w {group = 3, pads = [1, 1, 1, 1]} : f32[N, 3, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "pad_of_entry_to_channel_pad",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %p = pad %x {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.5} : f32[N, 3, 8, 8]\n\
+             %y = conv2d %p, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["channel_pad", "conv2d"]),
+        ),
+        (
+            "pad_of_entry_to_channel_pad",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %r = relu %x : f32[N, 3, 6, 6]\n\
+             %p = pad %r {pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.5} : f32[N, 3, 8, 8]\n\
+             %y = conv2d %p, %w : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "add_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "add_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "mul_into_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = mul %x, %s : f32[5, 4, 2, 2]\n\
+             %y = buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["buffer_temp_conv"]),
+        ),
+        (
+            "buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 12, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = add %x, %s : f32[5, 4, 2, 2]\n\
+             %y = buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "add_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "add_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = add %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "mul_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "mul_into_depthwise_buffer_temp_conv",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 2, 1]\n\
+             %c = depthwise_buffer_temp_conv %x, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             %y = mul %c, %s : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "depthwise_buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = mul %x, %s : f32[5, 4, 2, 2]\n\
+             %y = depthwise_buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            Some(&["depthwise_buffer_temp_conv"]),
+        ),
+        (
+            "depthwise_buffer_temp_conv_takes_mul",
+            "(%x: f32[5, 4, 2, 2]) -> (%y: f32[5, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 1, 1]\n\
+             %s = const @s : f32[4, 1, 1]\n\
+             %c = add %x, %s : f32[5, 4, 2, 2]\n\
+             %y = depthwise_buffer_temp_conv %c, %w {fifo_name = \"f\"} : f32[5, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
     ];
     check_some(&["constants"], &["fuse"], cases);
 }
@@ -1244,7 +1660,7 @@ fn reduce_constants() {
             Some(&["mul"]),
         ),
     ];
-    check_some(&["constants"], &[], cases);
+    check_some(&["order", "constants"], &[], cases);
 }
 
 #[test]
@@ -1273,4 +1689,330 @@ fn pairs() {
         ),
     ];
     check(&["pairs"], &[], cases);
+}
+
+#[test]
+fn bounds() {
+    let cases: &[Case] = &[
+        (
+            "clip_from_zero",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {min = -1.0, max = 2.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            Some(&["conv2d", "add", "clip", "add", "conv2d"]),
+        ),
+        (
+            "clip_from_zero",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {min = 0.0, max = 2.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "clip_from_zero_without_end",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {min = -1.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            Some(&["conv2d", "add", "relu", "add", "conv2d"]),
+        ),
+        (
+            "clip_from_zero_without_end",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {min = 0.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "clip_below_to_relu",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {max = 1.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            Some(&["conv2d", "mul", "add", "relu", "mul", "add", "conv2d"]),
+        ),
+        (
+            "clip_below_to_relu",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = clip %c {min = -1.0, max = 1.0} : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "neg_to_mul",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = neg %c : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            Some(&["conv2d", "mul", "conv2d"]),
+        ),
+        (
+            "neg_to_mul",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 3, 6, 6])",
+            "%w = const @w : f32[3, 3, 1, 1]\n\
+             %c = conv2d %x, %w : f32[N, 3, 6, 6]\n\
+             %b = abs %c : f32[N, 3, 6, 6]\n\
+             %y = conv2d %b, %w : f32[N, 3, 6, 6]\n\
+             return %y",
+            None,
+        ),
+    ];
+    check(&["bounds"], &["bounds", "constants", "fuse"], cases);
+}
+
+#[test]
+fn kernels() {
+    let cases: &[Case] = &[
+        (
+            "dilated_conv2d_to_conv2d",
+            "(%x: f32[N, 3, 8, 8]) -> (%y: f32[N, 4, 4, 6])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %y = conv2d %x, %w {dilations = [2, 1]} : f32[N, 4, 4, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "dilated_conv2d_to_conv2d",
+            "(%x: f32[N, 3, 10, 10]) -> (%y: f32[N, 4, 2, 2])",
+            "%w = const @w : f32[4, 3, 3, 3]\n\
+             %y = conv2d %x, %w {dilations = [4, 4]} : f32[N, 4, 2, 2]\n\
+             return %y",
+            None,
+        ),
+        (
+            "groups_to_conv2d",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 6, 4, 4])",
+            "%w = const @w : f32[6, 2, 3, 3]\n\
+             %y = conv2d %x, %w {group = 2} : f32[N, 6, 4, 4]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "groups_to_conv2d",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 4, 4])",
+            "%w = const @w : f32[4, 1, 3, 3]\n\
+             %y = conv2d %x, %w {group = 4} : f32[N, 4, 4, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "avg_pool2d_to_depthwise",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = avg_pool2d %x {kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = true} : f32[N, 4, 6, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "avg_pool2d_to_depthwise",
+            "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 4, 6, 6])",
+            "%y = avg_pool2d %x {kernel_shape = [3, 3], pads = [1, 1, 1, 1]} : f32[N, 4, 6, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "avg_pool2d_of_two_to_depthwise",
+            "(%x: f32[N, 4, 6, 4]) -> (%y: f32[N, 4, 3, 2])",
+            "%y = avg_pool2d %x {kernel_shape = [2, 2], strides = [2, 2]} : f32[N, 4, 3, 2]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "avg_pool2d_of_two_to_depthwise",
+            "(%x: f32[N, 4, 7, 4]) -> (%y: f32[N, 4, 3, 2])",
+            "%y = avg_pool2d %x {kernel_shape = [2, 2], strides = [2, 2]} : f32[N, 4, 3, 2]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "avg_pool2d_of_two_to_depthwise",
+            "(%x: f32[N, 4, 6, 4]) -> (%y: f32[N, 4, 5, 3])",
+            "%y = avg_pool2d %x {kernel_shape = [2, 2]} : f32[N, 4, 5, 3]\n\
+             return %y",
+            None,
+        ),
+    ];
+    check(&["kernels"], &["fuse"], cases);
+}
+
+#[test]
+fn odd_kernels() {
+    let cases: &[Case] = &[
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [0, 0, 1, 1]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [1, 0, 0, 1]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 2, 4, 4]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [1, 1, 2, 2]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 6, 6]) -> (%y: f32[N, 2, 6, 6])",
+            "%w = const @w : f32[2, 2, 6, 6]\n\
+             %r = relu %x : f32[N, 2, 6, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [2, 2, 3, 3]} : f32[N, 2, 6, 6]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 2, 4, 4]\n\
+             %y = conv2d %x, %w {strides = [1, 1], pads = [1, 1, 2, 2]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 3, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 3, 4, 4]\n\
+             %y = conv2d %x, %w {strides = [1, 1], pads = [1, 1, 2, 2]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 4, 5])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [0, 0, 0, 0]} : f32[N, 2, 4, 5]\n\
+             return %y",
+            None,
+        ),
+        (
+            "even_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 5, 6])",
+            "%w = const @w : f32[2, 2, 3, 3]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [1, 1], pads = [1, 1, 1, 1]} : f32[N, 2, 5, 6]\n\
+             return %y",
+            None,
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 6, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 6, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [0, 0, 0, 0]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [0, 0, 1, 0]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 5, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [1, 0, 0, 0]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 6, 5]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 6, 5]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [0, 0, 0, 1]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 3, 6, 6]\n\
+             %y = conv2d %x, %w {strides = [2, 2], pads = [2, 2, 2, 2]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 1, 7, 7]) -> (%y: f32[N, 2, 4, 4])",
+            "%w = const @w : f32[2, 1, 6, 6]\n\
+             %y = conv2d %x, %w {strides = [2, 2], pads = [2, 2, 3, 3]} : f32[N, 2, 4, 4]\n\
+             return %y",
+            Some(&["conv2d"]),
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 6, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 6, 6]\n\
+             %r = relu %x : f32[N, 2, 6, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [2, 2, 2, 2]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            None,
+        ),
+        (
+            "even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 6, 6]) -> (%y: f32[N, 2, 4, 4])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 6, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [1, 1, 1, 1]} : f32[N, 2, 4, 4]\n\
+             return %y",
+            None,
+        ),
+        (
+            "unpadded_even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 5, 7]) -> (%y: f32[N, 2, 2, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 5, 7]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [0, 0, 0, 0]} : f32[N, 2, 2, 3]\n\
+             return %y",
+            Some(&["relu", "conv2d"]),
+        ),
+        (
+            "unpadded_even_of_stride_2_to_odd",
+            "(%x: f32[N, 2, 6, 6]) -> (%y: f32[N, 2, 3, 3])",
+            "%w = const @w : f32[2, 2, 2, 2]\n\
+             %r = relu %x : f32[N, 2, 6, 6]\n\
+             %y = conv2d %r, %w {strides = [2, 2], pads = [0, 0, 0, 0]} : f32[N, 2, 3, 3]\n\
+             return %y",
+            None,
+        ),
+    ];
+    check(&["odd_kernels"], &[], cases);
 }

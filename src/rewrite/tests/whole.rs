@@ -196,12 +196,12 @@ fn the_arithmetic_around_an_entry_convolution_is_folded() {
          %a = div %x, %s : f32[N, 3, 6, 6]\n%b = sub %a, %o : f32[N, 3, 6, 6]\n\
          %c = conv2d %b, %w {pads = [1, 1, 1, 1]} : f32[N, 4, 6, 6]\n%y = relu %c : f32[N, 4, 6, 6]\nreturn %y",
     );
-    let mut sets = sets(&["constants"]);
+    let mut sets = sets(&["order", "constants"]);
     sets.extend(prepare());
     sets.dedup_by(|a, b| a.name == b.name);
     let toward = super::sets(&["fuse"]);
     let reduce: Vec<Ruleset> =
-        super::sets(&["constants"]).into_iter().filter(|s| s.driver == Driver::Greedy).collect();
+        super::sets(&["order", "constants"]).into_iter().filter(|s| s.driver == Driver::Greedy).collect();
     let (reduced, _) = run(&net, &reduce, &Options::default());
     assert_eq!(ops(&reduced), ["mul", "add", "conv2d", "relu"]);
     let (after, _) = prepared(&reduced);
