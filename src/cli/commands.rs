@@ -21,8 +21,8 @@ use crate::onnx::InputShapes;
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, device_limits, ranges_of, read_ranges,
-    write_ranges,
+    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, device_limits, ranges_of,
+    read_ranges, write_ranges,
 };
 use crate::rewrite::Ruleset;
 use crate::syntax::{qir, rules};
@@ -52,11 +52,8 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
 
     let mut steps = Vec::new();
     let after = &mut |step: &Step, _: &Graph| steps.push(step.clone());
-    let prepare = Prepare {
-        paths: &paths,
-        strict: args.strict,
-        ..Prepare::new(&args.model, &args.prepare, source)
-    };
+    let prepare =
+        Prepare { paths: &paths, strict: args.strict, ..Prepare::new(&args.model, &args.prepare, source) };
     let (outcome, mut outputs) = prepare.run(session, after)?;
     let summary = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
     if emits(&Emit::Onnx) {

@@ -7,7 +7,8 @@ use crate::diag::{Diagnostic, Diagnostics, Sources, WithPlaces};
 use crate::ir::{Graph, Range, ValueId};
 use crate::ops::Registry;
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, QuantError, QuantizeReport, RandomSamples, SampleFiles, Samples, device_limits,
+    AkidaOptions, CalibrateOptions, QuantError, QuantizeReport, RandomSamples, SampleFiles, Samples,
+    device_limits,
 };
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;

@@ -42,7 +42,9 @@ impl Report for NetworkLimit {
             NetworkLimit::Leaves { .. } => {
                 "end the device's part where one value leaves it (--quantize-until), or replace what stays float"
             }
-            NetworkLimit::InputReaders { .. } => "let one convolution read the input, and the others its result",
+            NetworkLimit::InputReaders { .. } => {
+                "let one convolution read the input, and the others its result"
+            }
             NetworkLimit::FloatBefore { .. } => "let what stays float read what the device computes",
             NetworkLimit::OpenSize { .. } => "give every size: --input-shape NAME=1,3,224,224",
         };
@@ -67,7 +69,8 @@ pub fn device_limits(graph: &Graph, registry: &Registry) -> Diagnostics {
         let node = graph.node(id);
         // What cannot be written at all is said where it is written.
         if on_device(graph, registry, id)
-            && let Ok((Lowered::Layer { node: onnx, limits, .. }, _)) = lower_node(graph, registry, id, &node.name)
+            && let Ok((Lowered::Layer { node: onnx, limits, .. }, _)) =
+                lower_node(graph, registry, id, &node.name)
         {
             found.extend(limits.iter().map(|limit| {
                 let message = format!("`{}` ({}): {limit}", node.name, onnx.op_type);
@@ -121,7 +124,8 @@ fn network_limits(graph: &Graph, registry: &Registry, order: &[NodeId], found: &
         let node = graph.node(id);
         let values: BTreeSet<_> = node.operands.iter().step_by(2).flatten().collect();
         if node.results.len() > 1 {
-            let names: Vec<String> = values.iter().map(|&&value| format!("`{}`", graph.value(value).name)).collect();
+            let names: Vec<String> =
+                values.iter().map(|&&value| format!("`{}`", graph.value(value).name)).collect();
             say(NetworkLimit::Leaves { found: node.results.len(), values: names.join(", ") }, &node.loc);
         }
     }

@@ -87,6 +87,10 @@ class Simulator:
     def __init__(self):
         self.pool = None
 
+    def close(self):
+        if self.pool is not None:
+            self.pool.shutdown()
+
     def __call__(self, *args):
         if self.pool is None:
             self.pool = concurrent.futures.ProcessPoolExecutor(max_workers=1, initializer=start)
@@ -185,6 +189,7 @@ def main():
             counts[f"{pipeline} {verdict if verdict in ('refused', 'equal') else 'differs'}"] += 1
             row.append(f"{verdict} {foretold}".strip())
         print(f"{row[0]:32} {row[1]:10} {row[2]:30} {row[3] if len(row) > 3 else ''}", flush=True)
+    simulator.close()
     for words in faults:
         print(words)
     print("; ".join(f"{what}: {count}" for what, count in sorted(counts.items())))

@@ -159,7 +159,8 @@ impl Following {
     /// What of this part the device's tools do not take.
     pub fn limits(self, cx: &LowerCx) -> impl Iterator<Item = Limit> {
         let constant = |position: usize| cx.constants.get(position).copied().flatten();
-        let divisors = |position: usize| limits::divisor(constant(position).and_then(Tensor::elements::<f32>));
+        let divisors =
+            |position: usize| limits::divisor(constant(position).and_then(Tensor::elements::<f32>));
         let ceiling = limits::ceiling(constant(self.max_value()).and_then(Tensor::elements::<i32>));
         let [_, s_act, _] = self.table();
         ceiling.into_iter().chain(divisors(self.s_out())).chain(divisors(s_act))

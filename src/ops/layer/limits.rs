@@ -25,13 +25,21 @@ pub enum Limit {
     Square { what: &'static str, found: Size },
     #[error("its kernel is {found}, sizes on the device are odd")]
     EvenKernel { found: Size },
-    #[error("it strides by {stride} with a kernel of {kernel}, the device by 1, or by 2 with kernels of {kernels}")]
+    #[error(
+        "it strides by {stride} with a kernel of {kernel}, the device by 1, or by 2 with kernels of {kernels}"
+    )]
     Stride { stride: usize, kernel: Size, kernels: &'static str },
-    #[error("its pads are {found:?}; for its kernel of {kernel}, stride {stride} and map of {map} the device has {allowed}")]
+    #[error(
+        "its pads are {found:?}; for its kernel of {kernel}, stride {stride} and map of {map} the device has {allowed}"
+    )]
     Pads { found: [usize; 4], kernel: Size, stride: usize, map: Size, allowed: String },
-    #[error("its pool_pads are {found:?}; for its window of {window}, stride {stride} and map of {map} the device has {expected:?}")]
+    #[error(
+        "its pool_pads are {found:?}; for its window of {window}, stride {stride} and map of {map} the device has {expected:?}"
+    )]
     PoolPads { found: [usize; 4], window: Size, stride: usize, map: Size, expected: [usize; 4] },
-    #[error("its MaxPool is behind a convolution with pads {found:?}, the device pools behind pads {expected:?} alone")]
+    #[error(
+        "its MaxPool is behind a convolution with pads {found:?}, the device pools behind pads {expected:?} alone"
+    )]
     PoolBehindPads { found: [usize; 4], expected: [usize; 4] },
     #[error("its pool strides by {stride}, further than its window of {window}")]
     PoolStride { stride: usize, window: Size },
@@ -55,11 +63,13 @@ pub enum Limit {
     SameOperand { operand: String },
     #[error("the device's tools leave out its {}", .pool.name())]
     LeftOut { pool: Pool },
-    #[error("its bias of channel {channel} is {value}; the device's tools keep 8 bits with sign, shifted by at most {MOST_BIAS_SHIFT}")]
+    #[error(
+        "its bias of channel {channel} is {value}; the device's tools keep 8 bits with sign, shifted by at most {MOST_BIAS_SHIFT}"
+    )]
     Bias { channel: usize, value: i32 },
     #[error("its ceiling of channel {channel} is {value}, of which the device's tools keep 8 bits")]
     Ceiling { channel: usize, value: i32 },
-    #[error("it divides channel {channel} by {value:e}, the device's tools by 2^-31 to 2^32")]
+    #[error("it divides channel {channel} by {value:e}, the device's tools by 2^-31 to 2^31")]
     Divisor { channel: usize, value: f32 },
 }
 
@@ -93,7 +103,9 @@ impl Report for Limit {
         let way_out = match self {
             Limit::Square { what: "kernel", .. } => "extend the kernel by zeros, and the pads with it",
             Limit::Square { .. } => "stride or pool by as many rows as columns",
-            Limit::EvenKernel { .. } => "extend the kernel by a row and a column of zeros, and the pads with it",
+            Limit::EvenKernel { .. } => {
+                "extend the kernel by a row and a column of zeros, and the pads with it"
+            }
             Limit::Stride { stride: 2, .. } => {
                 "stride by 1, with a 1x1 convolution of stride 2 behind that picks the positions"
             }
@@ -117,7 +129,9 @@ impl Report for Limit {
             Limit::LeftOut { .. } => "put a 1x1 convolution by the identity before the pool",
             Limit::Bias { .. } => "bring the bias nearer to the weights in magnitude",
             Limit::Ceiling { .. } => "round the ceiling to 8 bits",
-            Limit::Divisor { .. } => "see whether the range of the result and the weights of that channel are right",
+            Limit::Divisor { .. } => {
+                "see whether the range of the result and the weights of that channel are right"
+            }
         };
         vec![way_out.to_owned()]
     }
@@ -152,9 +166,9 @@ pub fn ceiling(ceiling: Option<&[i32]>) -> Option<Limit> {
     first(ceiling, |value| is_finer_than(value, 8), |channel, value| Limit::Ceiling { channel, value })
 }
 
-/// The first divisor whose exponent 6 bits do not hold.
+/// The first divisor that the simulator does not divide by: below it takes another one, and above it ends itself.
 pub fn divisor(divisors: Option<&[f32]>) -> Option<Limit> {
-    let held = 2f32.powi(-31)..=2f32.powi(32);
+    let held = 2f32.powi(-31)..=2f32.powi(31);
     first(divisors, |value| !held.contains(&value), |channel, value| Limit::Divisor { channel, value })
 }
 
@@ -223,8 +237,8 @@ mod tests {
     fn ceilings_have_8_bits_and_divisors_6() {
         assert_eq!(ceiling(Some(&[255 << 20, 256])), None);
         assert_eq!(ceiling(Some(&[257])), Some(Limit::Ceiling { channel: 0, value: 257 }));
-        assert_eq!(divisor(Some(&[2f32.powi(32), 2f32.powi(-31)])), None);
-        assert!(divisor(Some(&[1.0, 2f32.powi(33)])).is_some());
+        assert_eq!(divisor(Some(&[2f32.powi(31), 2f32.powi(-31)])), None);
+        assert!(divisor(Some(&[1.0, 2f32.powi(32)])).is_some());
         assert!(divisor(Some(&[2f32.powi(-32)])).is_some());
     }
 }

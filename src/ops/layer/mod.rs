@@ -30,7 +30,7 @@ pub use dequantizer::dequantizer_scale;
 pub use following::ACTIVATION_MAX;
 pub use input_quantizer::{InputParameters, input_parameters};
 pub use lifting::{output_scales, set_grid};
-pub use limits::Limit;
+pub use limits::{Limit, same_pads};
 
 use super::function::{Function, of_layers};
 use super::{Call, OpError, Operator};

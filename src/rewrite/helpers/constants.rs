@@ -70,6 +70,20 @@ pub const ALL_NONZERO: Helper = Helper {
     explain: None,
 };
 
+pub const IS_IDENTITY_KERNEL: Helper = Helper {
+    name: "is_identity",
+    params: &[Kind::Tensor],
+    result: Kind::Bool,
+    doc: "whether a constant is the kernel of a 1×1 convolution that changes nothing",
+    run: |args| {
+        let kernel = args.tensor(0)?;
+        let &[n, depth, 1, 1] = kernel.sizes() else { return yes(false) };
+        let on_diagonal = |at: usize| f64::from(u8::from(at.is_multiple_of(n + 1)));
+        yes(n == depth && floats(kernel)?.iter().enumerate().all(|(at, &v)| v == on_diagonal(at)))
+    },
+    explain: None,
+};
+
 pub const NUMBER: Helper = Helper {
     name: "number",
     params: &[Kind::Tensor],

@@ -20,8 +20,10 @@ pub fn limits(cx: &LowerCx, depthwise: bool) -> Result<Vec<Limit>, OpError> {
         found.push(Limit::LeftOut { pool });
     }
     let pool = if depthwise { Pool::None } else { pool };
-    let mut uneven: Vec<Limit> =
-        [("kernel", kernel), ("stride", strides)].into_iter().filter_map(|(what, at)| limits::square(what, at)).collect();
+    let mut uneven: Vec<Limit> = [("kernel", kernel), ("stride", strides)]
+        .into_iter()
+        .filter_map(|(what, at)| limits::square(what, at))
+        .collect();
     if pool == Pool::Max {
         uneven.extend(limits::square("pool window", window));
         uneven.extend(limits::square("pool stride", pool_strides));
