@@ -587,3 +587,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn strict_writes_nothing_that_the_device_does_not_take() {
+    let run = Run::new();
+    let model = root().join("tests/golden/device/limits.qir").display().to_string();
+    let compile = ["compile", &model, "--pipeline", "akida-as-is", "--num-samples", "8", "-o", "net.onnx"];
+    let text = run.refused(&[&compile[..], &["--strict"]].concat(), "Q0643");
+    assert!(text.contains("[Q0644]") && text.contains("[Q0670]"), "{text}");
+    assert!(run.files().is_empty());
+
+    run.ok(&compile);
+    run.ok(&["check", "net.onnx"]);
+    run.refused(&["check", "net.onnx", "--strict"], "Q0643");
+}

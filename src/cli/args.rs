@@ -193,6 +193,9 @@ pub struct CompileArgs {
     /// What to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "onnx")]
     pub emit: Vec<Emit>,
+    /// What the device's tools would not take is an error, and nothing is written.
+    #[arg(long)]
+    pub strict: bool,
     /// Print how long each pass took.
     #[arg(long)]
     pub timing: bool,
@@ -267,6 +270,9 @@ pub struct OptArgs {
 pub struct CheckArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What the device's tools would not take is an error.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Args)]

@@ -21,8 +21,8 @@ use crate::onnx::InputShapes;
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, ranges_of, read_ranges,
-    write_ranges,
+    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, device_limits, ranges_of,
+    read_ranges, write_ranges,
 };
 use crate::rewrite::Ruleset;
 use crate::syntax::{qir, rules};
@@ -52,7 +52,8 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
 
     let mut steps = Vec::new();
     let after = &mut |step: &Step, _: &Graph| steps.push(step.clone());
-    let prepare = Prepare { paths: &paths, ..Prepare::new(&args.model, &args.prepare, source) };
+    let prepare =
+        Prepare { paths: &paths, strict: args.strict, ..Prepare::new(&args.model, &args.prepare, source) };
     let (outcome, mut outputs) = prepare.run(session, after)?;
     let summary = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
     if emits(&Emit::Onnx) {
@@ -114,6 +115,8 @@ pub struct Prepare<'a> {
     pub paths: &'a [PathBuf],
     /// The last pass to run.
     pub until: Option<&'a str>,
+    /// What the device's tools do not take is an error.
+    pub strict: bool,
     /// Rulesets besides those of the arguments, which follow them.
     pub rules: Vec<Ruleset>,
     /// Takes what explanations need; each sample then runs by itself, to be told from the others.
@@ -122,7 +125,7 @@ pub struct Prepare<'a> {
 
 impl<'a> Prepare<'a> {
     pub fn new(model: &'a ModelArgs, args: &'a PrepareArgs, source: Source) -> Self {
-        Self { model, args, source, paths: &[], until: None, rules: Vec::new(), trace: None }
+        Self { model, args, source, paths: &[], until: None, strict: false, rules: Vec::new(), trace: None }
     }
 
     pub fn run(
@@ -130,7 +133,7 @@ impl<'a> Prepare<'a> {
         session: &mut Session,
         after: &mut dyn FnMut(&Step, &Graph),
     ) -> Result<(Outcome, Outputs), End> {
-        let Self { model, args, source, paths, until, mut rules, trace } = self;
+        let Self { model, args, source, paths, until, strict, mut rules, trace } = self;
         args.samples.iter().for_each(|file| session.reads(file));
         let row = match &source {
             Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
@@ -155,6 +158,7 @@ impl<'a> Prepare<'a> {
                 last_output_8_bits: args.last_output_bits.is_some(),
                 until: args.quantize_until.clone(),
             },
+            strict,
             user_rules: &rules,
             sources: &mut session.sources,
             progress: Box::new(|done, of| {
@@ -341,7 +345,11 @@ fn timing(steps: &[Step]) -> String {
 
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
     let (graph, _) = read_model(session, &args.model, InputShapes::default())?;
-    let (layers, found) = check_layers(&graph, &session.registry);
+    let (layers, mut found) = check_layers(&graph, &session.registry);
+    if !layers.is_empty() {
+        let limits = device_limits(&graph, &session.registry);
+        found.extend(if args.strict { limits.as_errors() } else { limits });
+    }
     if layers.is_empty() {
         say(format!("{} nodes, no hardware layer; the graph is valid", graph.len()))?;
     } else {

@@ -136,6 +136,12 @@ impl Diagnostics {
         self.0.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// The same findings, each an error.
+    pub fn as_errors(mut self) -> Self {
+        self.0.iter_mut().for_each(|found| found.severity = Severity::Error);
+        self
+    }
+
     /// `Err(self)` when any finding is an error.
     pub fn into_result(self) -> Result<Self, Self> {
         if self.has_errors() { Err(self) } else { Ok(self) }

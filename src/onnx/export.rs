@@ -116,7 +116,7 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
             let (form, initializers) = lower_node(graph, registry, id, &name)?;
             let mut nodes = match form {
                 Lowered::Nodes(nodes) => nodes,
-                Lowered::Layer { node, bound, function } => {
+                Lowered::Layer { node, bound, function, .. } => {
                     let key = (node.domain.clone(), node.op_type.clone());
                     let calls = lowered.functions.entry(key).or_default();
                     calls.bound = calls.bound.max(bound);

@@ -52,14 +52,21 @@ impl Body {
 
     /// The calling node's list of integers `name`.
     pub fn ints_of_node(&mut self, name: &str) -> OnnxAttr {
-        self.attrs.push(name.to_owned());
+        self.refers_to(name);
         OnnxAttr::Ref(RefAttr::Ints(name.to_owned()))
     }
 
     /// The calling node's integer `name`.
     pub fn int_of_node(&mut self, name: &str) -> OnnxAttr {
-        self.attrs.push(name.to_owned());
+        self.refers_to(name);
         OnnxAttr::Ref(RefAttr::Int(name.to_owned()))
+    }
+
+    /// A function names each attribute once, however often its body refers to it.
+    fn refers_to(&mut self, name: &str) {
+        if !self.attrs.iter().any(|known| known == name) {
+            self.attrs.push(name.to_owned());
+        }
     }
 
     pub fn scalar<T: Element>(&mut self, value: T) -> String {

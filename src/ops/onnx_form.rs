@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::layer::Limit;
 use super::{Builder, Call, Entry, Known, OpError, Registry, call};
 use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
 use crate::tensor::{DType, Dim, Tensor, TensorType};
@@ -118,8 +119,8 @@ pub type MakeFunction = Arc<dyn Fn(&str, Bound) -> Result<OnnxFunction, OpError>
 pub enum Lowered {
     /// Standard operators.
     Nodes(Vec<OnnxNode>),
-    /// A device layer and what its function's body is made from.
-    Layer { node: OnnxNode, bound: Bound, function: MakeFunction },
+    /// A device layer, what its function's body is made from, and what of it the device's tools do not take.
+    Layer { node: OnnxNode, bound: Bound, limits: Vec<Limit>, function: MakeFunction },
 }
 
 /// What the `lower` face sees of a node.

@@ -341,7 +341,7 @@ impl Operator for ChannelPad {
         let pads = cx.initializer("pads", Tensor::vector(vec![0, 0, top, left, 0, 0, bottom, right]));
         let [x, value] = [0, 1].map(|position| cx.operand_names.get(position).cloned().unwrap_or_default());
         let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("BRNPad", vec![x, pads, value]) };
-        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -243,7 +243,7 @@ impl Operator for TempConv {
         let node = node(cx, self.onnx(), inputs, taps)?;
         let conv = *self;
         let function = move |name: &str, _: Bound| Ok(conv.function(name, biased, stated));
-        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

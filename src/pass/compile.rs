@@ -8,6 +8,7 @@ use crate::ir::{Graph, Range, ValueId};
 use crate::ops::Registry;
 use crate::quant::{
     AkidaOptions, CalibrateOptions, QuantError, QuantizeReport, RandomSamples, SampleFiles, Samples,
+    device_limits,
 };
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
@@ -33,6 +34,8 @@ pub struct Compile<'a> {
     pub input_shapes: Vec<(String, Vec<usize>)>,
     pub calibrate: CalibrateOptions,
     pub akida: AkidaOptions,
+    /// What the device's tools do not take is an error, not a warning.
+    pub strict: bool,
     pub user_rules: &'a [Ruleset],
     /// Where the texts of rule files are kept, so that findings can show them.
     pub sources: &'a mut Sources,
@@ -50,6 +53,7 @@ impl<'a> Compile<'a> {
             input_shapes: Vec::new(),
             calibrate: CalibrateOptions::default(),
             akida: AkidaOptions::default(),
+            strict: false,
             user_rules,
             sources,
             progress: Box::new(|_, _| {}),
@@ -79,7 +83,8 @@ pub fn compile(
     until: Option<&str>,
     after: &mut dyn FnMut(&Step, &Graph),
 ) -> Result<Outcome, Failure> {
-    let Compile { source, input_shapes, calibrate, akida, user_rules, sources, mut progress, trace } = wishes;
+    let Compile { source, input_shapes, calibrate, akida, strict, user_rules, sources, mut progress, trace } =
+        wishes;
     set_shapes(&mut graph, registry, &input_shapes).map_err(Failure::Input)?;
     let calls = match until.and_then(|name| calls.iter().rposition(|call| call.name == name)) {
         Some(last) => &calls[..=last],
@@ -132,6 +137,15 @@ pub fn compile(
     // An explanation tells it of each rule.
     if result.is_ok() && until.is_none() && trace.is_none() {
         idle::warn(user_rules, &rewrites, &mut warnings);
+    }
+    let mut result = result;
+    if result.is_ok() && report.is_some() {
+        let limits = device_limits(&graph, registry);
+        if strict && !limits.0.is_empty() {
+            result = Err(Failure::Input(limits.as_errors()));
+        } else {
+            warnings.extend(limits);
+        }
     }
     match result {
         Ok(()) => Ok(Outcome { graph, ranges, report, rewrites, warnings }),

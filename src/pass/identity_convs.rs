@@ -2,19 +2,41 @@
 //!
 //! The device chains layers through convolutions: sums and concatenations have no activation or
 //! pooling of their own, an operand cannot be read twice by one layer, and a value has at most
-//! two readers. In float nothing changes. (Spec `hardware-ops.md` §6.2, step 23.)
+//! two readers (spec `hardware-ops.md` §6.2, step 23). Depthwise convolutions and some others do not
+//! pool, either (§8). In float nothing changes.
 
 use std::sync::Arc;
 
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
-use crate::ir::{Attrs, Graph, NodeId, Use, ValueId};
+use crate::ir::{Attrs, Graph, Kind, NodeId, Use, ValueId};
+use crate::ops::layer::same_pads;
 use crate::ops::{Builder, OpError, Registry};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 use super::{Context, Pass, Stage};
 
 /// Larger identity matrices are not worth it: such sums stay without.
 const MAX_CHANNELS: usize = 2048;
+
+/// What is between a convolution and its pool, in the layer that both are.
+const ACTIVATIONS: [&str; 16] = [
+    "relu",
+    "clip",
+    "leaky_relu",
+    "gelu",
+    "gelu_tanh",
+    "swish",
+    "hard_swish",
+    "sigmoid",
+    "hard_sigmoid",
+    "tanh",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "softplus",
+    "softsign",
+];
 
 /// Elements of all identity matrices together: more would cost memory that no device has.
 const MAX_ELEMENTS: usize = 1 << 26;
@@ -32,7 +54,8 @@ impl Pass for IdentityConvs {
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
         let mut budget = Budget { left: MAX_ELEMENTS, without: Vec::new() };
-        insert(graph, cx.registry, &mut budget).map_err(WithPlaces::new)?;
+        let unsigned = cx.akida.input_dtype == DType::U8;
+        insert(graph, cx.registry, &mut budget, unsigned).map_err(WithPlaces::new)?;
         cx.warnings.extend(budget.warning());
         Ok(())
     }
@@ -70,7 +93,18 @@ impl Budget {
     }
 }
 
-fn insert(graph: &mut Graph, registry: &Registry, budget: &mut Budget) -> Result<(), OpError> {
+fn insert(
+    graph: &mut Graph,
+    registry: &Registry,
+    budget: &mut Budget,
+    unsigned: bool,
+) -> Result<(), OpError> {
+    for id in graph.order() {
+        let Some(value) = graph.node(id).operand(0) else { continue };
+        if pools_elsewhere(graph, id, unsigned) == Some(true) {
+            behind(graph, registry, budget, value, &[Use { node: id, position: 0 }], false)?;
+        }
+    }
     let joins: Vec<NodeId> = graph.order().into_iter().filter(|&id| joins_values(graph, id)).collect();
     for id in joins {
         let value = ValueId { node: id, result: 0 };
@@ -116,6 +150,76 @@ fn insert(graph: &mut Graph, registry: &Registry, budget: &mut Budget) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether a node is a pool that the device does not have in the layer of the convolution before it; `None`
+/// where it is no such pool.
+fn pools_elsewhere(graph: &Graph, id: NodeId, unsigned: bool) -> Option<bool> {
+    let op = graph.node(id).op().filter(|op| matches!(*op, "max_pool2d" | "global_avg_pool2d"))?;
+    let mut value = graph.node(id).operand(0)?;
+    while graph.node(value.node).op().is_some_and(|op| ACTIVATIONS.contains(&op)) {
+        value = graph.node(value.node).operand(0)?;
+    }
+    let conv = graph.node(value.node);
+    let Kind::Op { attrs, .. } = &conv.kind else { return None };
+    if conv.op() != Some("conv2d") {
+        return None;
+    }
+    let (mut x, w) = (conv.operand(0)?, graph.ty(conv.operand(1)?).shape.sizes()?);
+    let &[_, depth, rows, columns] = &w[..] else { return None };
+    let depthwise = attrs.get_int("group")? > 1 && depth == 1;
+    if op == "global_avg_pool2d" {
+        return Some(depthwise || unsigned && is_entry(graph, x));
+    }
+    // A pool that the device has nowhere stays float behind a depthwise convolution.
+    let has_pool = has_pool(graph, id)?;
+    if depthwise {
+        return Some(has_pool);
+    }
+    let mut pads = attrs.get_ints("pads")?.to_vec();
+    if let Some("channel_pad") = graph.node(x.node).op()
+        && let Kind::Op { attrs, .. } = &graph.node(x.node).kind
+    {
+        pads = attrs.get_ints("pads")?.to_vec();
+        x = graph.node(x.node).operand(0)?;
+    }
+    let [_, _, height, width] = &graph.ty(x).shape[..] else { return None };
+    let &[stride, other] = attrs.get_ints("strides")? else { return None };
+    let stride = usize::try_from(stride).ok().filter(|&stride| stride > 0)?;
+    let expected = same_pads([height.fixed()?, width.fixed()?], [rows, columns], stride);
+    let fits = pads.iter().zip(expected).all(|(&pad, expected)| usize::try_from(pad) == Ok(expected));
+    // What is not square is beyond the device with or without a pool.
+    Some(!fits && rows == columns && usize::try_from(other) == Ok(stride) && has_pool)
+}
+
+/// Whether the device has a max-pool, or what `passes/device.qrules` makes of it.
+fn has_pool(graph: &Graph, id: NodeId) -> Option<bool> {
+    let Kind::Op { attrs, .. } = &graph.node(id).kind else { return None };
+    let sizes = |name: &str| -> Option<Vec<usize>> {
+        attrs.get_ints(name)?.iter().map(|&size| usize::try_from(size).ok()).collect()
+    };
+    let map = |value: ValueId| match &graph.ty(value).shape[..] {
+        [_, _, rows, columns] => Some([rows.fixed()?, columns.fixed()?]),
+        _ => None,
+    };
+    let (from, to) = (map(graph.node(id).operand(0)?)?, map(ValueId { node: id, result: 0 })?);
+    let (window, strides) = (sizes("kernel_shape")?, sizes("strides")?);
+    let (&[rows, columns], &[stride, other]) = (&window[..], &strides[..]) else { return None };
+    if rows != columns || stride != other || stride > rows {
+        return Some(false);
+    }
+    let halved = stride == 2 && from.iter().zip(to).all(|(from, to)| from.div_ceil(2) == to);
+    let cut = stride == 2 && from.iter().zip(to).all(|(from, to)| from.saturating_sub(1) / 2 == to);
+    Some(sizes("pads")? == same_pads(from, [rows, columns], stride) || halved || cut)
+}
+
+/// Whether a value is an input, at most cast, transposed and padded.
+fn is_entry(graph: &Graph, mut value: ValueId) -> bool {
+    while let Some("cast" | "transpose" | "channel_pad") = graph.node(value.node).op() {
+        let Some(operand) = graph.node(value.node).operand(0) else { return false };
+        value = operand;
+    }
+    graph.inputs().any(|input| input == value)
 }
 
 /// Whether a node is a layer of its own that joins values. An addition of a constant is none: it

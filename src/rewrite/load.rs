@@ -19,10 +19,12 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("bounds", include_str!("../../passes/bounds.qrules")),
     ("cleanup", include_str!("../../passes/cleanup.qrules")),
     ("constants", include_str!("../../passes/constants.qrules")),
+    ("device", include_str!("../../passes/device.qrules")),
     ("entry", include_str!("../../passes/entry.qrules")),
     ("fold_batchnorm", include_str!("../../passes/fold_batchnorm.qrules")),
     ("fuse", include_str!("../../passes/fuse.qrules")),
     ("fuse_alone", include_str!("../../passes/fuse_alone.qrules")),
+    ("fuse_depthwise_pools", include_str!("../../passes/fuse_depthwise_pools.qrules")),
     ("fuse_more", include_str!("../../passes/fuse_more.qrules")),
     ("kernels", include_str!("../../passes/kernels.qrules")),
     ("linear", include_str!("../../passes/linear.qrules")),
@@ -35,7 +37,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// The built-in rule files that make layers.
-const FUSIONS: &[&str] = &["fuse", "fuse_more"];
+const FUSIONS: &[&str] = &["fuse", "fuse_depthwise_pools", "fuse_more"];
 
 /// Files that use each other are at most so deep.
 const DEEPEST: usize = 64;

@@ -7,6 +7,7 @@ use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale};
 use super::lifting::{Parameters, with_scale};
+use super::limits;
 use super::op_type::{Activation, Base, OpType, Pool};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
@@ -280,8 +281,11 @@ impl Operator for QuantizedAdd {
         };
         let name = op_type.to_string();
         function(&name, bound)?;
+        let divisors = cx.constants.get(S_OUT).copied().flatten().and_then(Tensor::elements::<f32>);
+        let same = limits::same_operand(cx.operand_names);
+        let limits = same.into_iter().chain(limits::divisor(divisors)).collect();
         let node = OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node(&name, cx.operand_names.to_vec()) };
-        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

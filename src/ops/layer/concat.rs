@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Form;
 use super::chain::{self, Source, Step};
 use super::lifting::{output_scales, set_grid, with_scale};
+use super::limits;
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::body::Body;
@@ -117,8 +118,9 @@ impl Operator for QuantizedConcat {
             domain: BRAINCHIP.to_owned(),
             ..cx.node("QuantizedConcat", cx.operand_names.to_vec())
         };
+        let limits = limits::same_operand(cx.operand_names).into_iter().collect();
         let node = with_scale(node, cx);
-        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -6,6 +6,7 @@ use super::chain::{self, Source, Step};
 use super::following::{self, Following, Labels, Quantized};
 use super::integer::{self, Sum};
 use super::lifting::{Parameters, with_scale};
+use super::limits::{self, Limit, Size};
 use super::op_type::{Base, OpType, Pool};
 use super::params::{self, Kernel};
 use super::{Form, activation, body, expect_integer_form};
@@ -192,6 +193,28 @@ impl QuantizedConvTranspose {
         Ok(QuantizedLayer { operands, attrs: following::integer_attrs(call)?, grid, why })
     }
 
+    /// What of a layer the device's tools do not take.
+    fn limits(self, cx: &LowerCx, bias: Option<&[i32]>) -> Result<Vec<Limit>, OpError> {
+        let call = cx.call;
+        let mut found: Vec<Limit> = limits::bias(bias).into_iter().chain(FOLLOWING.limits(cx)).collect();
+        let sizes = call.ty(W)?.shape.sizes().unwrap_or_default();
+        let &[_, _, rows, columns] = &sizes[..] else { return Ok(found) };
+        let (kernel, strides) = ([rows, columns], call.sizes::<2>("strides", 1)?);
+        found.extend(limits::square("kernel", kernel));
+        if strides != [2, 2] {
+            found.push(Limit::TransposeStride { found: Size(strides) });
+            return Ok(found);
+        }
+        let over = |size: usize| size.saturating_sub(2);
+        let [begin, end] = [|size: usize| size / 2, |size: usize| size.div_ceil(2)];
+        let expected = [begin(over(rows)), begin(over(columns)), end(over(rows)), end(over(columns))];
+        let pads = call.sizes::<4>("pads", 0)?;
+        if pads != expected {
+            found.push(Limit::TransposePads { found: pads, kernel: Size(kernel), expected });
+        }
+        Ok(found)
+    }
+
     fn lift(self, cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
         let mut node = Parameters::of(cx)?;
         let op_type = node.op_type;
@@ -352,6 +375,7 @@ impl Operator for QuantizedConvTranspose {
         };
         let name = op_type.to_string();
         function(&name, bound)?;
+        let limits = self.limits(cx, bias)?;
         let inputs = cx.operand_names.iter().take(B + 1).cloned();
         let inputs = inputs.chain(FOLLOWING.file_order(cx.operand_names));
         let mut node = OnnxNode {
@@ -366,7 +390,7 @@ impl Operator for QuantizedConvTranspose {
             let groups = sizes.first().copied().unwrap_or_default();
             node = node.attr("groups", OnnxAttr::Int(groups as i64));
         }
-        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

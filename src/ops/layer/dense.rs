@@ -6,6 +6,7 @@ use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale, Sum, Tail};
 use super::lifting::{Parameters, with_scale};
+use super::limits;
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
 use super::params::{self, Kernel};
 use super::{Form, activation, activation_step, ceiling, ceiling_is_in_place, expect_integer_form};
@@ -302,12 +303,15 @@ impl Operator for QuantizedDense1D {
         };
         let name = op_type.to_string();
         function(&name, bound)?;
+        let ceilings = limits::ceiling(constant(MAX_VALUE).and_then(Tensor::elements::<i32>));
+        let divisors = limits::divisor(constant(S_OUT).and_then(Tensor::elements::<f32>));
+        let limits = limits::bias_of_any_shift(bias).into_iter().chain(ceilings).chain(divisors).collect();
         let node = OnnxNode {
             domain: BRAINCHIP.to_owned(),
             inputs: cx.operand_names.iter().filter(|name| !name.is_empty()).cloned().collect(),
             ..cx.node(&name, Vec::new())
         };
-        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

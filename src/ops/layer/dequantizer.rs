@@ -145,7 +145,7 @@ impl Operator for Dequantizer {
             domain: BRAINCHIP.to_owned(),
             ..cx.node(&op_type(cx.result_names.len()), cx.operand_names.to_vec())
         };
-        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

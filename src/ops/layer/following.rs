@@ -4,15 +4,16 @@
 use super::chain::{Source, Step};
 use super::integer::{self, Rescale, Table, Tail};
 use super::lifting::Parameters;
+use super::limits::{self, Limit};
 use super::op_type::{Activation, NONE, OpType, Pool};
 use super::params::{self, Accumulator};
 use super::{Form, activation, ceiling, ceiling_is_in_place, function};
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::ops::body::Body;
 use crate::ops::function::{PARAMETERS, parameters_of};
-use crate::ops::{Arithmetic, Call, Inputs, LayerCall, LayerOperand, OpError, Schema, Why};
+use crate::ops::{Arithmetic, Call, Inputs, LayerCall, LayerOperand, LowerCx, OpError, Schema, Why};
 use crate::tensor::round::TABLE;
-use crate::tensor::{AffineGrid, DType};
+use crate::tensor::{AffineGrid, DType, Tensor};
 
 /// The attribute of the float form that says how far a table must reach.
 pub const ACTIVATION_MAX: &str = "activation_max";
@@ -153,6 +154,16 @@ impl Following {
             global: pool == Pool::GlobalAverage,
             rescale: Some(rescale(self.m(), self.s_out(), "s_out")?),
         })
+    }
+
+    /// What of this part the device's tools do not take.
+    pub fn limits(self, cx: &LowerCx) -> impl Iterator<Item = Limit> {
+        let constant = |position: usize| cx.constants.get(position).copied().flatten();
+        let divisors =
+            |position: usize| limits::divisor(constant(position).and_then(Tensor::elements::<f32>));
+        let ceiling = limits::ceiling(constant(self.max_value()).and_then(Tensor::elements::<i32>));
+        let [_, s_act, _] = self.table();
+        ceiling.into_iter().chain(divisors(self.s_out())).chain(divisors(s_act))
     }
 
     /// The names of the operands in the order of a file; absent ones are empty.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lifting::{opt_output_scales, set_grid, vector, with_scale};
+use super::limits::Limit;
 use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
 use crate::ops::body::Body;
@@ -260,8 +261,18 @@ impl Operator for InputQuantizer {
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         let node =
             OnnxNode { domain: BRAINCHIP.to_owned(), ..cx.node("InputQuantizer", cx.operand_names.to_vec()) };
-        let node = with_scale(node.attr("perm", OnnxAttr::Ints(cx.call.ints("perm")?.to_vec())), cx);
-        Ok(Lowered::Layer { node, bound: Bound::default(), function: Arc::new(function) })
+        let perm = cx.call.ints("perm")?;
+        let mut limits = Vec::new();
+        let rank = perm.len() as i64;
+        let channels_last = [0, rank - 1].into_iter().chain(1..rank - 1);
+        if !perm.iter().copied().eq(0..rank) && !perm.iter().copied().eq(channels_last) {
+            limits.push(Limit::Permutation { found: perm.to_vec() });
+        }
+        if rank > 4 {
+            limits.push(Limit::InputRank { found: perm.len() });
+        }
+        let node = with_scale(node.attr("perm", OnnxAttr::Ints(perm.to_vec())), cx);
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

@@ -9,6 +9,7 @@ pub(super) mod body;
 mod chain;
 pub(super) mod integer;
 mod lifting;
+mod limits;
 mod op_type;
 mod params;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use dequantizer::dequantizer_scale;
 pub use following::ACTIVATION_MAX;
 pub use input_quantizer::{InputParameters, input_parameters};
 pub use lifting::{output_scales, set_grid};
+pub use limits::{Limit, same_pads};
 
 use super::function::{Function, of_layers};
 use super::{Call, OpError, Operator};

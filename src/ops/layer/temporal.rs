@@ -7,6 +7,7 @@ use super::body;
 use super::chain::{self, Source, Step};
 use super::integer::{self, Rescale, Sum, Tail};
 use super::lifting::{Parameters, with_scale};
+use super::limits::{self, Limit};
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
 use super::params::{self, Accumulator, Kernel};
 use super::{Form, activation, activation_step, expect_integer_form};
@@ -300,8 +301,13 @@ impl Operator for QuantizedTempConv {
         let channels = call.known(&call.ty(X)?.shape[1])?.max(1);
         let taken = weights.sizes().get(1).copied().unwrap_or_default();
         let taps = if self.depthwise { taken } else { taken / channels };
+        let divisors = limits::divisor(constant(S_OUT).and_then(Tensor::elements::<f32>));
+        let mut limits: Vec<Limit> = limits::bias(bias).into_iter().chain(divisors).collect();
+        if !(2..=10).contains(&taps) {
+            limits.push(Limit::Frames { found: taps });
+        }
         let node = temporal::node(cx, &name, inputs.collect(), taps)?;
-        Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
+        Ok(Lowered::Layer { node: with_scale(node, cx), bound, limits, function: Arc::new(function) })
     }
 
     fn lifts(&self) -> Vec<Lift> {

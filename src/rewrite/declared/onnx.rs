@@ -48,7 +48,7 @@ pub fn lower(declared: &Declared, cx: &mut LowerCx) -> Result<Lowered, OpError> 
         nodes: body(declared, cx)?,
     };
     let function = Arc::new(move |_: &str, _: Bound| Ok(function.clone()));
-    Ok(Lowered::Layer { node, bound: Bound::default(), function })
+    Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function })
 }
 
 /// The operands of the integer form, with their positions.

@@ -72,6 +72,7 @@ pub static ALL: &[Helper] = &[
     layers::RESCALE_SHIFT,
     types::RESHAPE_SIZES,
     types::SAME_GRID,
+    types::SAME_PADS,
     layers::SATURATE,
     constants::SCALAR,
     constants::SCALAR_LIKE,

@@ -2,6 +2,7 @@
 
 use super::{Args, Helper, size, yes};
 use crate::ir::Attr;
+use crate::ops::layer::same_pads;
 use crate::rewrite::expr::{Data, Kind};
 use crate::tensor::{Dim, Grid, TensorType};
 
@@ -111,6 +112,23 @@ pub const SAME_GRID: Helper = Helper {
     result: Kind::Bool,
     doc: "whether elements of both types stand for reals in the same way",
     run: |args| yes(args.ty(0)?.grid == args.ty(1)?.grid),
+    explain: None,
+};
+
+pub const SAME_PADS: Helper = Helper {
+    name: "same_pads",
+    params: &[Kind::Type, Kind::Ints, Kind::Int],
+    result: Kind::Ints,
+    doc: "the pads (top, left, bottom, right) by which windows of that size and stride leave `ceil(size / stride)` of a \
+          map of that type, an odd one at the end; none where sizes are not known",
+    run: |args| {
+        let [_, _, rows, columns] = &args.ty(0)?.shape[..] else { return None };
+        let window: Vec<usize> =
+            args.ints(1)?.iter().map(|&v| usize::try_from(v).ok()).collect::<Option<_>>()?;
+        let stride = usize::try_from(args.int(2)?).ok().filter(|&stride| stride > 0)?;
+        let pads = same_pads([rows.fixed()?, columns.fixed()?], window.try_into().ok()?, stride);
+        ints(pads.into_iter().map(size).collect::<Option<Vec<i64>>>()?)
+    },
     explain: None,
 };
 

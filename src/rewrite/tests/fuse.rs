@@ -62,7 +62,7 @@ fn chain(front: &str, tail: &[&str]) -> (String, String) {
 }
 
 fn fusions() -> Vec<Ruleset> {
-    sets(&["fuse", "fuse_more"])
+    sets(&["fuse", "fuse_depthwise_pools", "fuse_more"])
 }
 
 #[test]

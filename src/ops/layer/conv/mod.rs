@@ -1,5 +1,6 @@
 //! Convolutions on the device: `QuantizedConv2D`, `QuantizedDepthwise2D`.
 
+mod device;
 mod onnx;
 mod parameters;
 

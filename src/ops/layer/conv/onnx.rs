@@ -6,7 +6,7 @@ use super::super::body;
 use super::super::following;
 use super::super::lifting::{Parameters, with_scale};
 use super::super::op_type::{Base, OpType, Pool};
-use super::{B, FOLLOWING, PADDING, QuantizedConv, W, X, proof};
+use super::{B, FOLLOWING, PADDING, QuantizedConv, W, X, device, proof};
 use crate::ir::{Attrs, ValueId};
 use crate::ops::body::Body;
 use crate::ops::layer::{activation, expect_integer_form, pool};
@@ -35,6 +35,7 @@ fn op_type(call: &Call, depthwise: bool) -> Result<OpType, OpError> {
 pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
     let call = cx.call;
     expect_integer_form(&call)?;
+    let limits = device::limits(cx, depthwise)?;
     let constant = |position: usize| cx.constants.get(position).copied().flatten();
     let Some(weights) = constant(W).and_then(Tensor::elements::<i8>) else {
         return Err(call.unsupported("a kernel that is not constant"));
@@ -70,7 +71,7 @@ pub fn lower(cx: &mut LowerCx, depthwise: bool) -> Result<Lowered, OpError> {
         let groups = constant(W).and_then(|w| w.sizes().first().copied()).unwrap_or_default();
         node = node.attr("groups", OnnxAttr::Int(groups as i64));
     }
-    Ok(Lowered::Layer { node: with_scale(node, cx), bound, function: Arc::new(function) })
+    Ok(Lowered::Layer { node: with_scale(node, cx), bound, limits, function: Arc::new(function) })
 }
 
 /// The body: pad, convolve, max-pool, activation, sum over the map, rescale.

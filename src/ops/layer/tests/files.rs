@@ -28,7 +28,7 @@ fn input_conv() -> (Attrs, Vec<Option<Tensor>>) {
 }
 
 fn layer(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (OnnxNode, Bound, OnnxFunction) {
-    let (Lowered::Layer { node, bound, function }, _) = lower(op, attrs, operands) else {
+    let (Lowered::Layer { node, bound, function, .. }, _) = lower(op, attrs, operands) else {
         panic!("{op} is no layer")
     };
     let body = function(&node.op_type, bound).unwrap();
@@ -147,7 +147,7 @@ fn files_of_older_versions_are_read() {
 #[test]
 fn bodies_follow_the_bound() {
     let (attrs, operands) = input_conv();
-    let (Lowered::Layer { node, bound, function }, _) = lower("QuantizedConv2D", attrs, &operands) else {
+    let (Lowered::Layer { node, bound, function, .. }, _) = lower("QuantizedConv2D", attrs, &operands) else {
         panic!("no layer")
     };
     // 2 * 4 taps of weight 1 on at most 255, and the bias.

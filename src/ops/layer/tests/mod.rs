@@ -1,6 +1,7 @@
 //! Layers by hand: what the numbers of hardware-ops say for small cases.
 
 mod constraints;
+mod device;
 mod files;
 mod forms;
 mod parameters;

@@ -96,7 +96,7 @@ fn nodes_and_bodies_have_the_table_in_its_place() {
     let operands =
         [x, w, Some(tensor(&[1], [3i32])), None, None, m.clone(), s.clone(), m, s, Some(identity())];
     let attrs = Attrs::new().with("activation", "LUT").with("pool", "GlobalAvgPool");
-    let (Lowered::Layer { node, bound, function }, _) = lower("QuantizedConv2D", attrs, &operands) else {
+    let (Lowered::Layer { node, bound, function, .. }, _) = lower("QuantizedConv2D", attrs, &operands) else {
         panic!("no layer")
     };
     assert_eq!(node.op_type, "QuantizedConv2DBiasedGlobalAvgPoolLUTScaled");

@@ -87,7 +87,7 @@ fn bodies_follow_the_bound() {
         s_out,
     ];
     let lowered = |op: &str| match lower(op, Attrs::new(), &operands).0 {
-        Lowered::Layer { node, bound, function } => (node, bound, function),
+        Lowered::Layer { node, bound, function, .. } => (node, bound, function),
         _ => panic!("no layer"),
     };
     let (node, bound, function) = lowered("QuantizedConv2DTranspose");
