@@ -88,10 +88,14 @@ impl Explain<'_> {
         let _ = writeln!(out, "  no layer pattern has `{}`: {}", stay.op, printable(&stay.reason));
         // What would have taken the operator away, before layers were made.
         let fuses = |pass: &PassTrace| pass.rules.iter().any(|run| run.demand_ranges);
-        let before = self.trace.passes.iter().rev().skip_while(|pass| !fuses(pass));
-        let last = before.clone().find(|pass| pass.rules.iter().any(|run| !run.demand_ranges));
-        let others: Vec<Ruleset> =
-            last.iter().flat_map(|pass| &pass.rules).flat_map(|run| run.sets.iter().cloned()).collect();
+        let last = self.trace.passes.iter().rposition(fuses).unwrap_or_default();
+        let mut others: Vec<Ruleset> = Vec::new();
+        let runs = self.trace.passes.iter().take(last).flat_map(|pass| &pass.rules);
+        for set in runs.flat_map(|run| &run.sets) {
+            if !others.iter().any(|other| other.name == set.name) {
+                others.push(set.clone());
+            }
+        }
         let mut near = nearly.at(&others, node);
         // A rule on another chain of operators says nothing about this one.
         near.retain(|near| near.all_operators() && !near.fits.is_empty());
