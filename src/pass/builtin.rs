@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{
-    Calibrated, apply_ranges, calibrate, keep_activation_ranges, quantize_akida, ranges_of, refused_layers,
+    Calibrated, apply_ranges, calibrate, device_values, keep_activation_ranges, quantize_akida, ranges_of,
+    refused_layers,
 };
-use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset};
+use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset, Spared};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
@@ -42,10 +43,11 @@ pub fn passes() -> &'static [PassInfo] {
         },
         PassInfo {
             name: "rules",
-            options: &["files", "toward", "driver"],
+            options: &["files", "device", "toward", "driver"],
             doc: "Apply built-in rule files of `passes/`, named without `.qrules` and separated by spaces; \
                   saturated rulesets share one e-graph. The choice among equal forms looks ahead to what \
-                  the files of `toward` would make of them. `driver` (`greedy` or `saturate`) overrides \
+                  the files of `toward` would make of them. Files of `device` are applied too, but for values \
+                  that stay float all the same. `driver` (`greedy` or `saturate`) overrides \
                   what the rulesets say.",
         },
         PassInfo {
@@ -147,12 +149,12 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
                     wrong(name, &format!("names out of {}, separated by spaces", known.join(", ")))
                 })
             };
-            let (files, toward) = (names("files")?, names("toward")?);
+            let (files, device, toward) = (names("files")?, names("device")?, names("toward")?);
             if files.is_empty() {
                 return Err(wrong("files", "at least one name"));
             }
             match info.name {
-                "rules" => Box::new(Rules { files, toward, driver }),
+                "rules" => Box::new(Rules { files, device, toward, driver }),
                 _ => Box::new(Fuse { files, driver, once }),
             }
         }
@@ -208,6 +210,8 @@ impl Pass for DynamicBatch {
 /// Built-in rule files.
 struct Rules {
     files: Vec<&'static str>,
+    /// Files whose rules are for the device alone.
+    device: Vec<&'static str>,
     toward: Vec<&'static str>,
     driver: Option<Driver>,
 }
@@ -222,15 +226,72 @@ impl Pass for Rules {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
-        let rulesets = built_in(&self.files, cx)?;
+        let mut rulesets = built_in(&self.files, cx)?;
+        let device = built_in(&self.device, cx)?;
+        let names: Vec<Arc<str>> = device.iter().map(|set| set.name.clone()).collect();
+        rulesets.extend(device);
         let mut toward = built_in(&self.toward, cx)?;
         if !toward.is_empty() {
             // What a user's pattern fuses must not be folded into another form before.
             let lasting = |set: &Ruleset| set.contract != Contract::Lossy;
             toward.extend(user_rules(cx, true).into_iter().filter(lasting));
         }
-        apply(graph, &rulesets, Options { driver: self.driver, toward: &toward, ..Options::default() }, cx)
+        let options = Options { driver: self.driver, toward: &toward, ..Options::default() };
+        apply_on_device(graph, &rulesets, &names, options, cx)
     }
+}
+
+/// Rounds in which rules for the device are taken back where a value stays float.
+const MOST_ROUNDS: usize = 4;
+
+/// Applies the rulesets. Those named `device` are worth it only for what runs on the device: where a value
+/// stays float all the same, and behind it, they are left out.
+fn apply_on_device(
+    graph: &mut Graph,
+    rulesets: &[Ruleset],
+    device: &[Arc<str>],
+    options: Options,
+    cx: &mut Context,
+) -> Result<(), Diagnostics> {
+    let before = graph.clone();
+    let (rewrites, traces, warnings) = (cx.rewrites.len(), cx.rules.len(), cx.warnings.0.len());
+    let mut spared = Spared { sets: device.iter().cloned().collect(), values: BTreeSet::new() };
+    for round in 1.. {
+        apply(graph, rulesets, Options { spared: Some(&spared), ..options }, cx)?;
+        let made: Vec<&Applied> =
+            cx.rewrites.iter().skip(rewrites).filter(|applied| device.contains(&applied.ruleset)).collect();
+        if made.is_empty() || round == MOST_ROUNDS {
+            break;
+        }
+        let ahead = Options { until: cx.akida.until.as_deref(), ..Options::default() };
+        let fused = rewrite::apply(graph.clone(), cx.registry, options.toward, &ahead)?.0;
+        let float = float_values(&before, &device_values(&fused, cx.registry, &cx.akida));
+        if !made.iter().any(|applied| applied.replaced.iter().any(|value| float.contains(value))) {
+            break;
+        }
+        spared.values.extend(float);
+        *graph = before.clone();
+        cx.rewrites.truncate(rewrites);
+        cx.rules.truncate(traces);
+        cx.warnings.0.truncate(warnings);
+    }
+    Ok(())
+}
+
+/// Names of the values of a graph that no value among `device` depends on and that are not among them
+/// either: what the device computes, it computes from what it computed.
+fn float_values(graph: &Graph, device: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+    let mut needed = BTreeSet::new();
+    let mut float = BTreeSet::new();
+    for id in graph.order().into_iter().rev() {
+        let node = graph.node(id);
+        if needed.contains(&id) || node.results.iter().any(|value| device.contains(&value.name)) {
+            needed.extend(node.operands.iter().flatten().map(|value| value.node));
+        } else {
+            float.extend(node.results.iter().map(|value| value.name.clone()));
+        }
+    }
+    float
 }
 
 fn built_in(names: &[&str], cx: &mut Context) -> Result<Vec<Ruleset>, Diagnostics> {
@@ -262,6 +323,7 @@ fn apply(
         driver: options.driver,
         once: options.once,
         demand_ranges: options.demand_ranges,
+        spared: options.spared.cloned(),
         applied: log.applied.clone(),
         record: log.record,
     }));

@@ -169,7 +169,8 @@ fn pools_elsewhere(graph: &Graph, id: NodeId, unsigned: bool) -> Option<bool> {
     let &[_, depth, rows, columns] = &w[..] else { return None };
     let depthwise = attrs.get_int("group")? > 1 && depth == 1;
     if op == "global_avg_pool2d" {
-        return Some(depthwise || unsigned && is_entry(graph, x));
+        // Of other channels than these the device has no first convolution at all.
+        return Some(depthwise || unsigned && matches!(depth, 1 | 3) && is_entry(graph, x));
     }
     // A pool that the device has nowhere stays float behind a depthwise convolution.
     let has_pool = has_pool(graph, id)?;

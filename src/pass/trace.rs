@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::Graph;
 use crate::quant::{Seen, StayNote};
-use crate::rewrite::{Applied, Driver, Record, Ruleset};
+use crate::rewrite::{Applied, Driver, Record, Ruleset, Spared};
 
 /// The graphs of a run, and what its passes did.
 #[derive(Debug, Default)]
@@ -41,6 +41,7 @@ pub struct RulesTrace {
     /// See the fields of [`Options`](crate::rewrite::Options).
     pub once: bool,
     pub demand_ranges: bool,
+    pub spared: Option<Spared>,
     /// The applications that the result rests on.
     pub applied: Vec<Applied>,
     pub record: Record,

@@ -79,6 +79,22 @@ pub fn refused_layers(graph: &Graph, registry: &Registry, options: &AkidaOptions
     refused.into_iter().filter_map(|(id, why)| Some((value(id)?, why))).collect()
 }
 
+/// Names of the values that layers make which hang on the input of a fused graph through layers alone,
+/// parameters aside. None where `until` is unknown or there is not one input.
+pub fn device_values(graph: &Graph, registry: &Registry, options: &AkidaOptions) -> BTreeSet<Arc<str>> {
+    let order = graph.order();
+    let inputs: Vec<ValueId> = graph.inputs().collect();
+    let until = options.until.as_ref().map(|name| graph.find(name));
+    let layers = match (&inputs[..], until) {
+        ([input], None | Some(Some(_))) => {
+            let entry = Entry::of(graph, *input);
+            Selection::new(graph, registry, &order, &entry, until.flatten(), &BTreeMap::new()).layers
+        }
+        _ => Vec::new(),
+    };
+    layers.into_iter().flat_map(|id| graph.node(id).results.iter().map(|value| value.name.clone())).collect()
+}
+
 /// What is quantized, with its parameters. `refused` gets the layers that have none.
 fn settle(
     graph: &Graph,

@@ -15,7 +15,9 @@ mod report;
 mod samples;
 
 pub use activations::keep_activation_ranges;
-pub use akida::{AkidaOptions, Unquantized, already_quantized, quantize_akida, refused_layers};
+pub use akida::{
+    AkidaOptions, Unquantized, already_quantized, device_values, quantize_akida, refused_layers,
+};
 pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};
 pub use device::device_limits;

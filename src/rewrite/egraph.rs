@@ -508,15 +508,11 @@ impl<'a> Region<'a> {
         found
     }
 
-    /// Whether a match is rooted at one of the refused values.
-    fn refuses(&self, refused: &[&Refused], found: &Match<Self>) -> bool {
-        let root = found.nodes.first().filter(|_| !refused.is_empty());
-        let results = root.into_iter().flat_map(|&root| View::results(self, root));
-        let values = results.flat_map(|class| self.egraph[class].data.values.iter());
-        values.into_iter().any(|&at| {
-            let name = &self.graph.value(self.values[at]).name;
-            refused.iter().any(|refused| refused.value == *name)
-        })
+    /// Whether a match is rooted at a value whose name is unwanted.
+    fn rooted_at(&self, found: &Match<Self>, unwanted: impl Fn(&Arc<str>) -> bool) -> bool {
+        let results = found.nodes.first().into_iter().flat_map(|&root| View::results(self, root));
+        let mut values = results.flat_map(|class| self.egraph[class].data.values.iter());
+        values.any(|&at| unwanted(&self.graph.value(self.values[at]).name))
     }
 
     /// Name of the graph's value that a node makes, if there is one.
@@ -684,13 +680,18 @@ pub fn saturate(
         for (at, (_, rule)) in rules.iter().enumerate() {
             // More matches than nodes are as bad, and are not kept.
             let Some(left) = nodes.checked_sub(found.len()) else { break };
-            let refused: Vec<&Refused> = options
-                .refused
-                .iter()
-                .filter(|refused| refused.concerns(sets[rules[at].0.0], rule))
-                .collect();
+            let set = sets[rules[at].0.0];
+            let refused: Vec<&Refused> =
+                options.refused.iter().filter(|refused| refused.concerns(set, rule)).collect();
             let mut matches = region.search(rule, left, log);
-            matches.retain(|found| !region.refuses(&refused, found));
+            if !refused.is_empty() {
+                matches.retain(|found| {
+                    !region.rooted_at(found, |name| refused.iter().any(|refused| refused.value == *name))
+                });
+            }
+            if let Some(spared) = options.spared {
+                matches.retain(|found| !region.rooted_at(found, |name| spared.holds(set, name)));
+            }
             found.extend(matches.into_iter().map(|found| (at, found)));
         }
         let too_many = found.len() > nodes;

@@ -17,7 +17,7 @@ use super::record::{Application, NodeRef, Run};
 use super::report;
 use super::rule::{Rule, Ruleset};
 use crate::diag::{Loc, Span};
-use crate::ir::{Attrs, Graph, Kind, NodeId, ValueId};
+use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
 use crate::ops::Registry;
 use crate::tensor::{Tensor, TensorType};
 
@@ -222,6 +222,12 @@ impl Greedy<'_> {
         }
         if let Some(refused) = self.refused(set, rule, root).filter(|_| !found.is_empty()) {
             failed.push(refused.why.clone());
+            return false;
+        }
+        let results = &self.graph.node(root).results;
+        let spared =
+            |result: &Value| self.options.spared.is_some_and(|spared| spared.holds(set, &result.name));
+        if results.iter().any(spared) {
             return false;
         }
         for found in found {

@@ -42,6 +42,21 @@ impl Refused {
     }
 }
 
+/// Values, by name, at which rules of some sets are not applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spared {
+    /// Names of the sets.
+    pub sets: BTreeSet<Arc<str>>,
+    pub values: BTreeSet<Arc<str>>,
+}
+
+impl Spared {
+    /// Whether a rule of the set is not to be applied at the value.
+    pub(super) fn holds(&self, set: &Ruleset, value: &Arc<str>) -> bool {
+        self.values.contains(value) && self.sets.contains(&set.name)
+    }
+}
+
 /// A limit that ended a run before nothing was left to do; what was reached until then is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {

@@ -34,7 +34,7 @@ mod words;
 pub use error::RewriteError;
 pub use helpers::table as helper_table;
 pub use load::{BUILT_IN, Loaded, built_in, load};
-pub use log::{Applied, Limit, Log, Refused};
+pub use log::{Applied, Limit, Log, Refused, Spared};
 pub use nearly::{Fault, Near, Nearly, Verdict};
 pub use prove::{CheckError, Checks, Finding, LayerReport, RuleReport, check as check_rules, check_layers};
 pub use record::{Application, NodeRef, Record, Run};
@@ -68,6 +68,8 @@ pub struct Options<'a> {
     pub toward: &'a [Ruleset],
     /// Applications that are left out.
     pub refused: &'a [Refused],
+    /// Where rules of some sets are not applied.
+    pub spared: Option<&'a Spared>,
     /// Keep in the log what it takes to do the same again.
     pub record: bool,
 }
@@ -84,6 +86,7 @@ impl Default for Options<'_> {
             once: false,
             toward: &[],
             refused: &[],
+            spared: None,
             record: false,
         }
     }

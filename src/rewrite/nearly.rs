@@ -105,7 +105,14 @@ impl<'a> Nearly<'a> {
     pub fn at<'s>(&self, sets: &'s [Ruleset], node: NodeId) -> Vec<Near<'s>> {
         let Some(op) = self.graph.node(node).op() else { return Vec::new() };
         let mut found: Vec<Near<'s>> = Vec::new();
-        for (set, rule) in sets.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule))) {
+        let results = &self.graph.node(node).results;
+        let spared = |set: &Ruleset| {
+            self.options
+                .spared
+                .is_some_and(|spared| results.iter().any(|result| spared.holds(set, &result.name)))
+        };
+        let sets = sets.iter().filter(|set| !spared(set));
+        for (set, rule) in sets.flat_map(|set| set.rules.iter().map(move |rule| (set, rule))) {
             let steps = rule.steps.iter().enumerate().filter(|(_, step)| *step.op == *op);
             let tries = steps.flat_map(|(at, _)| self.aligned(set, rule, node, at));
             // The first of equals.

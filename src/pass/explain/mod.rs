@@ -80,12 +80,13 @@ impl Explain<'_> {
     }
 
     /// How rules were run.
-    fn options(&self, run: &RulesTrace) -> Options<'_> {
+    fn options<'s>(&'s self, run: &'s RulesTrace) -> Options<'s> {
         Options {
             once: run.once,
             demand_ranges: run.demand_ranges,
             until: self.until,
             driver: run.driver,
+            spared: run.spared.as_ref(),
             ..Options::default()
         }
     }

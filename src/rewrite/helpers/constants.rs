@@ -196,6 +196,27 @@ pub const IOTA: Helper = Helper {
     explain: None,
 };
 
+pub const IDENTITY_MATRIX: Helper = Helper {
+    name: "identity_matrix",
+    params: &[Kind::Int, Kind::Value],
+    result: Kind::Tensor,
+    doc: "the square matrix of that size with ones on its diagonal and zeros elsewhere, stored like the value",
+    run: |args| {
+        fn diagonal<T: Copy>(count: usize, step: usize, zero: T, one: T) -> Vec<T> {
+            let mut all = vec![zero; count];
+            all.iter_mut().step_by(step).for_each(|element| *element = one);
+            all
+        }
+        let size = usize::try_from(args.int(0)?).ok()?;
+        let count = size.checked_mul(size).filter(|&count| count <= LARGEST)?;
+        tensor(match args.fact(1)?.ty.storage() {
+            DType::F32 => Tensor::new(&[size, size], diagonal(count, size + 1, 0.0f32, 1.0))?,
+            other => Tensor::new(&[size, size], diagonal(count, size + 1, 0.0f64, 1.0))?.cast(other),
+        })
+    },
+    explain: None,
+};
+
 pub const OR_ZEROS: Helper = Helper {
     name: "or_zeros",
     params: &[Kind::Optional, Kind::Tensor],

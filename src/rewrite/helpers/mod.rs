@@ -43,6 +43,7 @@ pub static ALL: &[Helper] = &[
     types::FLATTENED,
     constants::FLOATS,
     constants::INTS,
+    constants::IDENTITY_MATRIX,
     constants::IOTA,
     types::IS_CONSTANT,
     types::IS_ENTRY,
