@@ -6,7 +6,7 @@ use super::{Explain, PassTrace, maker, places, value_name};
 use crate::diag::printable;
 use crate::ir::{Graph, NodeId};
 use crate::quant::{StayCause, StayNote};
-use crate::rewrite::{Applied, Near, Nearly, Ruleset, Verdict};
+use crate::rewrite::{Applied, Driver, Near, Nearly, Ruleset, Verdict};
 
 /// So many patterns are shown for one operator.
 const PATTERNS: usize = 3;
@@ -92,7 +92,9 @@ impl Explain<'_> {
         let mut others: Vec<Ruleset> = Vec::new();
         let runs = self.trace.passes.iter().take(last).flat_map(|pass| &pass.rules);
         for set in runs.flat_map(|run| &run.sets) {
-            if !others.iter().any(|other| other.name == set.name) {
+            // Greedy ones only bring operators into an order.
+            let tidies = set.driver == Driver::Greedy;
+            if !tidies && !others.iter().any(|other| other.name == set.name) {
                 others.push(set.clone());
             }
         }
