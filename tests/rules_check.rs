@@ -155,7 +155,7 @@ fn reports_depend_on_neither_threads_nor_time() {
 fn rules_are_listed() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("passes/pairs.qrules");
     let output = qirc(&[&"rules", &"list", &file]);
-    let expected = "ruleset pairs: contract bitexact, driver greedy\n  \
+    let expected = "ruleset pairs: contract bitexact, driver saturate\n  \
                     concat_to_pairs  expand Many parts are joined in pairs, from the left.\n";
     assert_eq!(text(&output), expected);
 }

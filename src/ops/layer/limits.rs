@@ -140,9 +140,11 @@ impl Report for Limit {
 /// The largest shift of a bias that the simulator follows: one bit more, and it computes with another number.
 const MOST_BIAS_SHIFT: u32 = 17;
 
-/// Bits of a number that is an integer of so many bits, shifted left.
+/// The shift of a number that is an integer of so many bits besides its sign, shifted left.
 fn shift_of(value: i32, bits: u32) -> u32 {
-    (u32::BITS - value.unsigned_abs().leading_zeros()).saturating_sub(bits)
+    // Of negative ones, two's complement has one more: -128 is of 7 bits.
+    let magnitude = if value < 0 { !value } else { value };
+    (i32::BITS - magnitude.leading_zeros()).saturating_sub(bits)
 }
 
 /// Whether bits are lost where only the first `bits` are kept.

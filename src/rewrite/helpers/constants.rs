@@ -90,7 +90,7 @@ pub const IS_IDENTITY_MATRIX: Helper = Helper {
         let [n, m, further @ ..] = tensor.sizes() else { return yes(false) };
         let square = n == m && further.iter().all(|&size| size == 1);
         let one = |at: usize| f64::from(u8::from(at / n == at % n));
-        yes(square && floats(&tensor)?.into_iter().enumerate().all(|(at, v)| v == one(at)))
+        yes(square && floats(tensor)?.into_iter().enumerate().all(|(at, v)| v == one(at)))
     },
     explain: None,
 };

@@ -7,7 +7,7 @@ use crate::ir::Attr;
 /// The lines of a chain from `%x: f32[N, 4, 8, 8]`, its last value `%y`.
 fn chain(front: &str, tail: &[&str]) -> (String, String) {
     let mut body = String::new();
-    let mut shape = [4, 8, 8];
+    let mut shape: [usize; 3] = [4, 8, 8];
     let mut last = "x".to_owned();
     let steps: Vec<&str> = front.split(' ').chain(tail.iter().copied()).collect();
     for (at, step) in steps.iter().enumerate() {
@@ -39,8 +39,12 @@ fn chain(front: &str, tail: &[&str]) -> (String, String) {
                 format!("conv_transpose2d %{last}, %w {{group = 4}}")
             }
             "max_pool2d" => {
-                shape = [shape[0], (shape[1] - 3) / 2 + 1, (shape[2] - 3) / 2 + 1];
-                format!("max_pool2d %{last} {{kernel_shape = [3, 3], strides = [2, 2]}}")
+                // The pads that the device has.
+                let [top, left] = [shape[1] % 2, shape[2] % 2];
+                shape = [shape[0], shape[1].div_ceil(2), shape[2].div_ceil(2)];
+                format!(
+                    "max_pool2d %{last} {{kernel_shape = [3, 3], strides = [2, 2], pads = [{top}, {left}, 1, 1]}}"
+                )
             }
             "global_avg_pool2d" => {
                 shape = [shape[0], 1, 1];

@@ -69,6 +69,8 @@ pub fn limits(cx: &LowerCx, depthwise: bool) -> Result<Vec<Limit>, OpError> {
         found.push(Limit::Pads { found: pads, kernel: Size(kernel), stride, map: Size(map), allowed });
     } else if pool == Pool::Max && pads != lower {
         found.push(Limit::PoolBehindPads { found: pads, expected: lower });
+    } else if pool == Pool::Max && pool_stride > window[0] {
+        found.push(Limit::PoolStride { stride: pool_stride, window: Size(window) });
     } else if pool == Pool::Max {
         let map = conv_size(&call, depthwise)?;
         let (pads, expected) = (call.sizes::<4>("pool_pads", 0)?, same_pads(map, window, pool_stride));
@@ -76,9 +78,6 @@ pub fn limits(cx: &LowerCx, depthwise: bool) -> Result<Vec<Limit>, OpError> {
             let (window, map) = (Size(window), Size(map));
             found.push(Limit::PoolPads { found: pads, window, stride: pool_stride, map, expected });
         }
-    }
-    if pool == Pool::Max && pool_stride > window[0] {
-        found.push(Limit::PoolStride { stride: pool_stride, window: Size(window) });
     }
     Ok(found)
 }
