@@ -485,6 +485,20 @@ fn cleanup() {
              return %y",
             None,
         ),
+        (
+            "stride_of_whole_max_pool2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 3, 1, 1])",
+            "%y = max_pool2d %x {kernel_shape = [4, 4]} : f32[N, 3, 1, 1]\n\
+             return %y",
+            Some(&["max_pool2d"]),
+        ),
+        (
+            "stride_of_whole_max_pool2d",
+            "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 3, 2, 1])",
+            "%y = max_pool2d %x {kernel_shape = [3, 4]} : f32[N, 3, 2, 1]\n\
+             return %y",
+            None,
+        ),
     ];
     check(&["cleanup"], &[], cases);
 }
