@@ -17,6 +17,7 @@ mod schema;
 mod window;
 mod windows;
 
+mod activation;
 mod arithmetic;
 mod compare;
 mod conv;
@@ -60,7 +61,7 @@ mod tests;
 pub use build::Builder;
 pub use call::{Call, Inputs};
 pub use error::OpError;
-pub use function::is_monotone;
+pub use function::is_activation;
 pub use known::{Entry, Known};
 pub use lift::{Lift, Version};
 pub use onnx_form::{
@@ -84,6 +85,7 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         gather::operators,
         index_map::operators,
         layer::operators,
+        activation::operators,
         arithmetic::operators,
         conv::operators,
         conv3d::operators,

@@ -10,33 +10,13 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, NodeId, Use, ValueId};
 use crate::ops::layer::same_pads;
-use crate::ops::{Builder, OpError, Registry};
+use crate::ops::{Builder, OpError, Registry, is_activation};
 use crate::tensor::{DType, Tensor};
 
 use super::{Context, Pass, Stage};
 
 /// Larger identity matrices are not worth it: such sums stay without.
 const MAX_CHANNELS: usize = 2048;
-
-/// What is between a convolution and its pool, in the layer that both are.
-const ACTIVATIONS: [&str; 16] = [
-    "relu",
-    "clip",
-    "leaky_relu",
-    "gelu",
-    "gelu_tanh",
-    "swish",
-    "hard_swish",
-    "sigmoid",
-    "hard_sigmoid",
-    "tanh",
-    "elu",
-    "selu",
-    "celu",
-    "mish",
-    "softplus",
-    "softsign",
-];
 
 /// Elements of all identity matrices together: more would cost memory that no device has.
 const MAX_ELEMENTS: usize = 1 << 26;
@@ -157,7 +137,7 @@ fn insert(
 fn pools_elsewhere(graph: &Graph, id: NodeId, unsigned: bool) -> Option<bool> {
     let op = graph.node(id).op().filter(|op| matches!(*op, "max_pool2d" | "global_avg_pool2d"))?;
     let mut value = graph.node(id).operand(0)?;
-    while graph.node(value.node).op().is_some_and(|op| ACTIVATIONS.contains(&op)) {
+    while graph.node(value.node).op().is_some_and(is_activation) {
         value = graph.node(value.node).operand(0)?;
     }
     let conv = graph.node(value.node);

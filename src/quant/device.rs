@@ -13,7 +13,7 @@ use crate::ops::{Lowered, Registry, lower_node};
 /// A limit of the device that the network breaks.
 #[derive(Clone, Debug, Error)]
 pub enum NetworkLimit {
-    #[error("the network has {inputs} inputs and {outputs} outputs, on the device one of each")]
+    #[error("inputs and outputs of the network: {inputs} and {outputs}, on the device one of each")]
     Ends { inputs: usize, outputs: usize },
     #[error("{found} values leave the device ({values}), one can")]
     Leaves { found: usize, values: String },

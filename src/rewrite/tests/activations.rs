@@ -1,6 +1,6 @@
 //! Activations that exporters write out, and where they change places with max-pools.
 
-use super::rules::{Case, check_some};
+use super::cases::{Case, check_some};
 
 const X: &str = "(%x: f32[1, 3, 6, 6]) -> (%y: f32[1, 3, 6, 6])";
 const POOLED: &str = "(%x: f32[1, 3, 6, 6]) -> (%y: f32[1, 3, 3, 3])";

@@ -1,6 +1,6 @@
 //! The pattern table: each chain becomes its one layer, and nothing else does.
 
-use super::rules::{Case, check};
+use super::cases::{Case, check};
 use super::*;
 use crate::ir::Attr;
 

@@ -1,12 +1,20 @@
 //! Rules on graphs.
 
 mod activations;
+mod bounds;
+mod cases;
+mod cleanup;
+mod constants;
+mod fold_batchnorm;
 mod fuse;
+mod kernels;
 mod language;
 mod layers;
+mod linear;
 mod movement;
 mod nearly;
-mod rules;
+mod pairs;
+mod pooling;
 mod whole;
 
 use std::collections::BTreeMap;

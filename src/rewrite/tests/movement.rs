@@ -1,6 +1,6 @@
 //! Rules that move transposes, and what follows from them.
 
-use super::rules::{Case, check};
+use super::cases::{Case, check};
 use super::*;
 
 #[test]
