@@ -6,14 +6,13 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{
-    Calibrated, apply_ranges, calibrate, device_values, keep_activation_ranges, quantize_akida, ranges_of,
-    refused_layers,
+    Calibrated, apply_ranges, calibrate, device_values, keep_activation_ranges, quantize_akida,
+    quantized_elsewhere, ranges_of, refused_layers,
 };
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset, Spared};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, TensorType};
 
-use super::alone::put_back;
 use super::expose_state::ExposeState;
 use super::frames::Frames;
 use super::identity_convs::IdentityConvs;
@@ -72,10 +71,11 @@ pub fn passes() -> &'static [PassInfo] {
         },
         PassInfo {
             name: "fuse",
-            options: &["files", "driver", "repeat"],
+            options: &["files", "device", "driver", "repeat"],
             doc: "Fuse chains of operators into hardware layers: the greedy rulesets of `--rules` that make layers \
                   first, then the built-in rule files, with the saturated ones of `--rules` in the same e-graph. A \
-                  layer needs the range of its result. With `repeat=never` a value \
+                  layer needs the range of its result. Files of `device` make layers only for what runs on the \
+                  device. With `repeat=never` a value \
                   that has several readers, or is an output, ends its chain, and nothing is computed twice.",
         },
         PassInfo {
@@ -155,7 +155,7 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
             }
             match info.name {
                 "rules" => Box::new(Rules { files, device, toward, driver }),
-                _ => Box::new(Fuse { files, driver, once }),
+                _ => Box::new(Fuse { files, device, driver, once }),
             }
         }
         "user-rules" => Box::new(UserRules),
@@ -264,8 +264,12 @@ fn apply_on_device(
             break;
         }
         let ahead = Options { until: cx.akida.until.as_deref(), ..Options::default() };
-        let fused = rewrite::apply(graph.clone(), cx.registry, options.toward, &ahead)?.0;
-        let float = float_values(&before, &device_values(&fused, cx.registry, &cx.akida));
+        let fused = match options.toward {
+            [] => None,
+            toward => Some(rewrite::apply(graph.clone(), cx.registry, toward, &ahead)?.0),
+        };
+        let fused = fused.as_ref().unwrap_or(graph);
+        let float = float_values(&before, &device_values(fused, cx.registry, &cx.akida));
         if !made.iter().any(|applied| applied.replaced.iter().any(|value| float.contains(value))) {
             break;
         }
@@ -396,6 +400,8 @@ impl Pass for Calibrate {
 #[derive(Clone)]
 struct Fuse {
     files: Vec<&'static str>,
+    /// See [`Rules::device`].
+    device: Vec<&'static str>,
     driver: Option<Driver>,
     /// See [`Options::once`].
     once: bool,
@@ -432,9 +438,11 @@ impl Fuse {
         apply(graph, &greedy, options, cx)?;
         // In one e-graph with the built-in rules, so that they compete by cost.
         saturated.extend(built_in(&self.files, cx)?);
-        apply(graph, &saturated, Options { driver: self.driver, ..options }, cx)?;
+        let device = built_in(&self.device, cx)?;
+        let names: Vec<Arc<str>> = device.iter().map(|set| set.name.clone()).collect();
+        saturated.extend(device);
+        apply_on_device(graph, &saturated, &names, Options { driver: self.driver, ..options }, cx)?;
         keep_activation_ranges(&before, graph, cx.registry);
-        put_back(&before, graph, cx.registry, cx.akida.until.as_deref());
         Ok(())
     }
 }
@@ -520,14 +528,20 @@ impl Pass for Quantize {
             settle(graph, &fusion, cx)?;
         }
         let result = quantize_akida(graph, cx.registry, &cx.akida);
+        let stays = match &result {
+            Ok((_, report)) => &report.stays,
+            Err(unquantized) => &unquantized.stays,
+        };
+        let elsewhere = quantized_elsewhere(stays);
         if let Some(trace) = &mut cx.trace {
             trace.fused = Some(graph.clone());
-            trace.stays = match &result {
-                Ok((_, report)) => report.stays.clone(),
-                Err(unquantized) => unquantized.stays.clone(),
-            };
+            trace.stays = stays.clone();
         }
-        let (quantized, report) = result?;
+        let (quantized, report) = result.map_err(|mut unquantized| {
+            unquantized.found.extend(elsewhere.clone());
+            unquantized
+        })?;
+        cx.warnings.extend(elsewhere);
         *graph = quantized;
         cx.report = Some(report);
         Ok(())

@@ -3,7 +3,6 @@
 //! Guarantees: a pipeline is text and prints back; the graph is verified after every pass; a
 //! graph that a pass broke is a bug of qirc, reported with the graph before it.
 
-mod alone;
 mod builtin;
 mod compile;
 mod explain;

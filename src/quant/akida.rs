@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
-use crate::diag::{Diagnostics, Loc, Report, WithPlaces};
+use crate::diag::{Diagnostic, Diagnostics, Loc, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, Names, Node, NodeId, Value, ValueId};
 use crate::ops::layer::{InputParameters, dequantizer_scale, expand, input_parameters};
 use crate::ops::{
@@ -63,7 +63,7 @@ pub fn quantize_akida(
 ) -> Result<(Graph, QuantizeReport), Unquantized> {
     let mut refused = BTreeMap::new();
     let (entry, plan, parameters) = settle(graph, registry, options, &mut refused)?;
-    let stays = plan.stays(graph, registry, &refused);
+    let stays = plan.stays(graph, registry, &entry, &refused);
     let (quantized, why) = assemble(graph, registry, &entry, &plan, parameters)
         .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
     let layers = layer_notes(&quantized, registry).map_err(WithPlaces::new)?;
@@ -87,7 +87,7 @@ pub fn device_values(graph: &Graph, registry: &Registry, options: &AkidaOptions)
     let until = options.until.as_ref().map(|name| graph.find(name));
     let layers = match (&inputs[..], until) {
         ([input], None | Some(Some(_))) => {
-            let entry = Entry::of(graph, *input);
+            let entry = Entry::of(graph, registry, *input);
             Selection::new(graph, registry, &order, &entry, until.flatten(), &BTreeMap::new()).layers
         }
         _ => Vec::new(),
@@ -116,13 +116,12 @@ fn settle(
     if let Some(found) = already_quantized(graph) {
         return Err(found.into());
     }
-    let entry = Entry::of(graph, input);
+    let entry = Entry::of(graph, registry, input);
     loop {
         let plan = Selection::new(graph, registry, &order, &entry, until, refused);
         if plan.layers.is_empty() {
-            let stays = plan.stays(graph, registry, refused);
-            let reason = |stay: &StayNote| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason);
-            let reasons = stays.iter().map(reason).collect();
+            let stays = plan.stays(graph, registry, &entry, refused);
+            let reasons = first_reasons(&stays);
             return Err(Unquantized { stays, ..fail(QuantError::NothingQuantized { reasons }) });
         }
         match parameters(graph, registry, options, &entry, &plan) {
@@ -136,6 +135,35 @@ fn settle(
             Err(Refusal::Input(error)) => return Err(fail(error)),
         }
     }
+}
+
+/// What stands in the way, each once: operators that only stand behind others say nothing.
+fn first_reasons(stays: &[StayNote]) -> Vec<String> {
+    const SHOWN: usize = 8;
+    let mut told = BTreeSet::new();
+    let mut reasons: Vec<String> = stays
+        .iter()
+        .filter(|stay| !matches!(stay.cause, StayCause::Operand(_)) && told.insert((&stay.op, &stay.reason)))
+        .map(|stay| format!("`{}` ({}): {}", stay.node, stay.op, stay.reason))
+        .collect();
+    let more = reasons.len().saturating_sub(SHOWN);
+    reasons.truncate(SHOWN);
+    if more > 0 {
+        reasons.push(format!("and {more} reasons more: `qirc explain` gives them all"));
+    }
+    reasons
+}
+
+/// A warning where a float network holds what another tool quantized.
+pub fn quantized_elsewhere(stays: &[StayNote]) -> Option<Diagnostic> {
+    let marks = |stay: &&StayNote| matches!(&*stay.op, "quantize_linear" | "dequantize_linear");
+    let first = stays.iter().find(marks)?;
+    let message = format!(
+        "{} operators of the network quantize and dequantize, as another tool left it: no layer goes over them",
+        stays.iter().filter(marks).count()
+    );
+    let warning = Diagnostic::warning("Q0617", message).at_loc(&first.loc, "the first");
+    Some(warning.note("compile the float network that it was made from"))
 }
 
 /// The fact that the graph has an integer layer, if it has one.
@@ -162,40 +190,68 @@ fn layer_notes(graph: &Graph, registry: &Registry) -> Result<Vec<LayerNote>, Qua
     Ok(notes)
 }
 
-/// The head of the graph that the `InputQuantizer` takes over.
+/// Where the device's part of the network begins.
 struct Entry {
     input: ValueId,
+    /// Operators that no layer has, between the input and the device: they stay float in front of it.
+    host: Vec<NodeId>,
+    /// What the `InputQuantizer` reads.
+    read: ValueId,
     /// The first value that is quantized: what calibration saw there decides the input's grid.
     value: ValueId,
-    /// Permutation of a transpose that was taken over.
+    /// Permutation of a transpose that the `InputQuantizer` takes over.
     perm: Option<Vec<i64>>,
 }
 
 impl Entry {
-    fn of(graph: &Graph, input: ValueId) -> Self {
-        let only_reader = |value: ValueId, op: &str| -> Option<&Node> {
-            match graph.uses(value)[..] {
-                [at] if !graph.is_output(value) => {
-                    Some(graph.node(at.node)).filter(|node| node.op() == Some(op))
-                }
-                _ => None,
-            }
-        };
-        let reader_value =
-            |value: ValueId| graph.uses(value).first().map(|at| ValueId { node: at.node, result: 0 });
-        let mut entry = Self { input, value: input, perm: None };
-        if only_reader(entry.value, "cast").is_some_and(|cast| cast.results[0].ty.storage() == DType::F32) {
-            entry.value = reader_value(entry.value).unwrap_or(entry.value);
-        }
-        let perm = only_reader(entry.value, "transpose").and_then(|node| match &node.kind {
-            Kind::Op { attrs, .. } => attrs.get_ints("perm").map(<[i64]>::to_vec),
+    /// The device begins at the first value on the only way from the input that a layer reads. The
+    /// `InputQuantizer` takes over what comes last on the way: a cast to f32, then a transpose.
+    fn of(graph: &Graph, registry: &Registry, input: ValueId) -> Self {
+        let mut way = way_in(graph, registry, input);
+        let value = |way: &[NodeId]| way.last().map_or(input, |&node| ValueId { node, result: 0 });
+        let first = value(&way);
+        let perm = way.last().and_then(|&id| match &graph.node(id).kind {
+            Kind::Op { op, attrs } if &**op == "transpose" => attrs.get_ints("perm").map(<[i64]>::to_vec),
             _ => None,
         });
         if perm.is_some() {
-            entry.value = reader_value(entry.value).unwrap_or(entry.value);
-            entry.perm = perm;
+            way.pop();
         }
-        entry
+        let cast = |id: NodeId| {
+            let node = graph.node(id);
+            node.op() == Some("cast") && node.results[0].ty.storage() == DType::F32
+        };
+        if way.last().is_some_and(|&id| cast(id)) {
+            way.pop();
+        }
+        Self { input, read: value(&way), host: way, value: first, perm }
+    }
+}
+
+/// The operators from the input to the first value that a layer reads, where there is one way and they read
+/// nothing else that is computed. None where no layer comes.
+fn way_in(graph: &Graph, registry: &Registry, input: ValueId) -> Vec<NodeId> {
+    let is_layer = |id: NodeId| {
+        let entry = graph.node(id).op().and_then(|op| registry.find(op));
+        entry.is_some_and(|entry| entry.schema.layer)
+    };
+    let mut way = Vec::new();
+    let mut value = input;
+    loop {
+        let readers: BTreeSet<NodeId> = graph.uses(value).into_iter().map(|at| at.node).collect();
+        if readers.iter().any(|&id| is_layer(id)) {
+            return way;
+        }
+        let Some(&id) = readers.first().filter(|_| readers.len() == 1 && !graph.is_output(value)) else {
+            return Vec::new();
+        };
+        let node = graph.node(id);
+        let known = |&operand: &ValueId| operand == value || graph.constant(operand).is_some();
+        if node.results.len() != 1 || !node.operands.iter().flatten().all(known) {
+            return Vec::new();
+        }
+        way.push(id);
+        value = ValueId { node: id, result: 0 };
     }
 }
 
@@ -243,7 +299,10 @@ impl Selection {
         while let Some(value) = stack.pop() {
             if is_layer.contains(&value.node) {
                 wanted.insert(value);
-            } else if graph.node(value.node).op().is_some() && float.insert(value.node) {
+            } else if graph.node(value.node).op().is_some()
+                && !entry.host.contains(&value.node)
+                && float.insert(value.node)
+            {
                 stack.extend(graph.node(value.node).operands.iter().copied().flatten());
             }
         }
@@ -262,9 +321,16 @@ impl Selection {
         readers.filter(|id| self.is_layer.contains(id)).map(|id| graph.node(id))
     }
 
-    fn stays(&self, graph: &Graph, registry: &Registry, refused: &BTreeMap<NodeId, String>) -> Vec<StayNote> {
-        self.float
-            .iter()
+    fn stays(
+        &self,
+        graph: &Graph,
+        registry: &Registry,
+        entry: &Entry,
+        refused: &BTreeMap<NodeId, String>,
+    ) -> Vec<StayNote> {
+        let host = if self.layers.is_empty() { &[] } else { &entry.host[..] };
+        host.iter()
+            .chain(&self.float)
             .map(|&id| {
                 let node = graph.node(id);
                 let op = node.op().unwrap_or_default();
@@ -275,6 +341,9 @@ impl Selection {
                     .find(|value| graph.constant(**value).is_none() && !self.quantized.contains(value));
                 let quantize = registry.find(op).map(|entry| entry.operator.quantize());
                 let (cause, reason) = match (refused.get(&id), quantize, first_float) {
+                    _ if host.contains(&id) => {
+                        (StayCause::InFront, "it is computed in front of the device".to_owned())
+                    }
                     (Some(reason), _, _) => (StayCause::Refused, reason.clone()),
                     (None, Some(Quantize::No(reason)), _) => (StayCause::NoLayer, reason.to_owned()),
                     (None, _, Some(&value)) => {
@@ -404,17 +473,23 @@ fn assemble(
     let input = new.add_input(&old_input.name, old_input.ty.clone(), input_node.loc.clone());
     float.insert(entry.input, input);
 
+    for &id in &entry.host {
+        copy_float(graph, registry, &mut new, &mut float, id)
+            .map_err(|error| WithPlaces::new(error).at_loc(&graph.node(id).loc, ""))?;
+    }
+    let read = copied(graph, &mut new, &mut float, entry.read).map_err(WithPlaces::new)?;
+
     let loc = graph.node(entry.value.node).loc.clone();
     let scale = new.add_const("quantize_scale", parameters.input.scale, loc.clone());
     let zero = new.add_const("quantize_zp", parameters.input.zero, loc.clone());
-    let rank = old_input.ty.shape.rank() as i64;
+    let rank = graph.ty(entry.read).shape.rank() as i64;
     let perm = entry.perm.clone().unwrap_or_else(|| (0..rank).collect());
     let ty =
         TensorType { shape: graph.ty(entry.value).shape.clone(), grid: Grid::Affine(parameters.input.grid) };
     let node = new.add_op(
         "InputQuantizer",
         Attrs::new().with("perm", perm),
-        vec![Some(input), Some(scale), Some(zero)],
+        vec![Some(read), Some(scale), Some(zero)],
         vec![Value::new("quantize", ty)],
         loc,
     );

@@ -21,6 +21,8 @@ pub enum NetworkLimit {
     InputReaders { found: usize, readers: String },
     #[error("`{node}` ({op}) stays float before the end of the device's part")]
     FloatBefore { node: String, op: String },
+    #[error("computed in front of the device: {nodes}")]
+    FloatInFront { nodes: String, value: String, shape: String },
     #[error("input `{input}` has shape {shape}, the device needs every size but the first")]
     OpenSize { input: String, shape: String },
 }
@@ -33,11 +35,17 @@ impl Report for NetworkLimit {
             NetworkLimit::InputReaders { .. } => "Q0662",
             NetworkLimit::FloatBefore { .. } => "Q0663",
             NetworkLimit::OpenSize { .. } => "Q0664",
+            NetworkLimit::FloatInFront { .. } => "Q0665",
         }
     }
 
     fn hints(&self) -> Vec<String> {
         let way_out = match self {
+            NetworkLimit::FloatInFront { value, shape, .. } => {
+                return vec![format!(
+                    "for the device, let the network begin behind it: with %{value} of shape {shape}"
+                )];
+            }
             NetworkLimit::Ends { .. } => "compile a network of its own for each output, or join them",
             NetworkLimit::Leaves { .. } => {
                 "end the device's part where one value leaves it (--quantize-until), or replace what stays float"
@@ -98,6 +106,15 @@ fn network_limits(graph: &Graph, registry: &Registry, order: &[NodeId], found: &
             say(NetworkLimit::OpenSize { input, shape }, &Loc::unknown());
         }
     }
+    let in_front = in_front(graph, order);
+    let quantizer = order.iter().find(|&&id| op(id) == "InputQuantizer");
+    if let Some(read) = quantizer.and_then(|&id| graph.node(id).operand(0)).filter(|_| !in_front.is_empty()) {
+        let nodes = in_front.iter().map(|&id| format!("`{}` ({})", graph.node(id).name, op(id)));
+        let nodes = nodes.collect::<Vec<_>>().join(", ");
+        let (value, shape) = (graph.value(read).name.to_string(), graph.ty(read).shape.to_string());
+        let locs = in_front.iter().map(|&id| &graph.node(id).loc);
+        say(NetworkLimit::FloatInFront { nodes, value, shape }, &Loc::merged(locs));
+    }
     // The device's tools read nodes in order, up to the first dequantizer.
     let end = order.iter().position(|&id| op(id) == "Dequantizer").unwrap_or(order.len());
     for &id in &order[..end] {
@@ -113,7 +130,10 @@ fn network_limits(graph: &Graph, registry: &Registry, order: &[NodeId], found: &
                     say(NetworkLimit::InputReaders { found, readers }, &Loc::merged(locs));
                 }
             }
-            _ if matches!(node.kind, Kind::Op { .. }) && !on_device(graph, registry, id) => {
+            _ if matches!(node.kind, Kind::Op { .. })
+                && !in_front.contains(&id)
+                && !on_device(graph, registry, id) =>
+            {
                 let (node_name, op) = (node.name.to_string(), op(id).to_owned());
                 say(NetworkLimit::FloatBefore { node: node_name, op }, &node.loc);
             }
@@ -129,6 +149,22 @@ fn network_limits(graph: &Graph, registry: &Registry, order: &[NodeId], found: &
             say(NetworkLimit::Leaves { found: node.results.len(), values: names.join(", ") }, &node.loc);
         }
     }
+}
+
+/// The operators that the quantized input is computed by.
+fn in_front(graph: &Graph, order: &[NodeId]) -> Vec<NodeId> {
+    let mut read = BTreeSet::new();
+    let mut in_front: Vec<NodeId> = Vec::new();
+    for &id in order.iter().rev() {
+        let node = graph.node(id);
+        let quantizer = node.op() == Some("InputQuantizer");
+        if quantizer || read.contains(&id) {
+            read.extend(node.operands.iter().flatten().map(|value| value.node));
+            in_front.extend(Some(id).filter(|_| !quantizer && node.op().is_some()));
+        }
+    }
+    in_front.reverse();
+    in_front
 }
 
 /// Whether a node is a layer in integer form, or one of the ends of the device's part.

@@ -16,7 +16,8 @@ mod samples;
 
 pub use activations::keep_activation_ranges;
 pub use akida::{
-    AkidaOptions, Unquantized, already_quantized, device_values, quantize_akida, refused_layers,
+    AkidaOptions, Unquantized, already_quantized, device_values, quantize_akida, quantized_elsewhere,
+    refused_layers,
 };
 pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};

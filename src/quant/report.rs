@@ -53,6 +53,8 @@ pub enum StayCause {
     Refused,
     /// It is a device layer, but this value, which it reads, is float.
     Operand(ValueId),
+    /// It is computed in front of the device.
+    InFront,
     /// Quantization was to end before it.
     Ended,
     /// A constant that it reads holds an element that is no finite number.

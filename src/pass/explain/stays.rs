@@ -57,7 +57,9 @@ impl Explain<'_> {
         let _ = match stay.cause {
             StayCause::NoLayer => return self.nearest(graph, stay, out),
             StayCause::Refused => writeln!(out, "  {by}has no integers: {}", printable(&stay.reason)),
-            StayCause::Ended | StayCause::NonFinite => writeln!(out, "  {by}{}", printable(&stay.reason)),
+            StayCause::InFront | StayCause::Ended | StayCause::NonFinite => {
+                writeln!(out, "  {by}{}", printable(&stay.reason))
+            }
             StayCause::Operand(value) => {
                 let operand = graph.node(value.node);
                 let op = maker(graph, value.node);
