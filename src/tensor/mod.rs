@@ -7,6 +7,7 @@ mod broadcast;
 mod buffer;
 mod cast;
 mod dtype;
+pub mod fixed;
 mod grid;
 pub mod npy;
 mod path;

@@ -53,6 +53,15 @@ pub fn power_of_two(exponent: i32) -> f64 {
     }
 }
 
+/// `2^exponent` as f32 where it is a normal one; 0 below and infinity above.
+pub fn power_of_two_f32(exponent: i32) -> f32 {
+    match exponent {
+        128.. => f32::INFINITY,
+        -126..=127 => f32::from_bits(((exponent + 127) as u32) << 23),
+        _ => 0.0,
+    }
+}
+
 /// The `e` of a value that is exactly `2^e`.
 pub fn exponent_of(value: f64) -> Option<i32> {
     let (exponent, fraction) = split(value)?;
@@ -120,6 +129,22 @@ pub fn ceil_log2<T: LogRounded>(y: T) -> Option<i32> {
         j < power_of_two(k - 1) * std::f64::consts::LN_2
     });
     Some(if rounds_down { e } else { e + 1 })
+}
+
+/// `ceil(f32(f32(ln x) / f32(ln 2)))` with a correctly rounded logarithm (fixed-point §1.1): off by one at, and a
+/// few units above, some powers of two. `None` for 0 and what is no number.
+pub fn binary32_ceil_log2(x: f32) -> Option<i32> {
+    binary32_log2(x).map(|log| log.ceil() as i32)
+}
+
+/// `floor` of the logarithm of [`binary32_ceil_log2`].
+pub fn binary32_floor_log2(x: f32) -> Option<i32> {
+    binary32_log2(x).map(|log| log.floor() as i32)
+}
+
+fn binary32_log2(x: f32) -> Option<f32> {
+    let log = libm::log(x.into()) as f32 / std::f32::consts::LN_2;
+    (x > 0.0).then_some(log)
 }
 
 // ---- P1: rescaling an accumulator
