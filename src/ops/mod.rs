@@ -28,6 +28,7 @@ mod cumulate;
 mod dense;
 mod einsum;
 mod elementwise;
+pub mod fixed;
 mod function;
 mod gather;
 mod index_map;

@@ -61,6 +61,18 @@ impl FixedPoint {
         self.kept(self.view().permuted_axes(perm))
     }
 
+    /// [`FixedPoint::transpose`], also of a per-axis tensor whose last axis stays.
+    ///
+    /// # Errors
+    /// No permutation of the axes; a last axis with several frac bits that would move.
+    pub fn permute(&self, perm: &[usize]) -> Result<Self> {
+        if self.is_per_tensor() || perm.last() != Some(&(perm.len().saturating_sub(1))) {
+            return self.transpose(perm);
+        }
+        let turned = Self { frac_bits: PerChannel::tensor(0), ..self.clone() }.transpose(perm)?;
+        Ok(Self { frac_bits: self.frac_bits.clone(), ..turned })
+    }
+
     /// # Errors
     /// A shape that it does not stretch to, or a last axis that would change.
     pub fn broadcast_to(&self, sizes: &[usize]) -> Result<Self> {

@@ -157,6 +157,40 @@ impl FixedPoint {
         Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
     }
 
+    /// The transposed convolution of each channel by itself with a kernel `[h, w, channels, 1]`, padded like
+    /// [`Padding::Same`], to a map `strides` times as large.
+    ///
+    /// # Errors
+    /// Shapes that do not go together; a per-axis tensor or kernel.
+    pub fn depthwise_transposed_convolution(&self, kernel: &Self, strides: [usize; 2]) -> Result<Self> {
+        const OPERATION: &str = "depthwise_transposed_convolution";
+        self.per_tensor(OPERATION)?;
+        kernel.per_tensor(OPERATION)?;
+        let mismatch = || self.shapes(OPERATION, kernel);
+        let (&[n, h, w, c], &[kh, kw, depth, 1]) = (self.sizes(), kernel.sizes()) else {
+            return Err(mismatch());
+        };
+        let side = |size: usize, kernel, stride: usize| {
+            let out = size.checked_mul(stride).filter(|_| c == depth)?;
+            Some((Scatter::new(size, kernel, stride, Padding::Same, out)?, out))
+        };
+        let sides = side(h, kh, strides[0]).zip(side(w, kw, strides[1]));
+        let ((rows, height), (columns, width)) = sides.ok_or_else(mismatch)?;
+        let (x, k) = (self.elements(), kernel.elements());
+        let wide = !fits(self, kernel, kh * kw);
+        let sizes = [n, height, width, c];
+        let values = positions(sizes).map(|[at, y, z, channel]| {
+            let taps = (0..kh).filter_map(|i| Some((i, rows.from(y, i)?))).flat_map(|(i, row)| {
+                (0..kw).filter_map(move |j| Some((i * kw + j, row * w + columns.from(z, j)?)))
+            });
+            let pairs =
+                taps.map(|(tap, place)| (x[(at * h * w + place) * c + channel], k[tap * c + channel]));
+            self.arithmetic.keep(sum_of_products(pairs, wide))
+        });
+        let frac_bits = self.product_bits(kernel, OPERATION)?;
+        Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
+    }
+
     /// The largest of each window and channel; what is beyond the map is never it.
     ///
     /// # Errors

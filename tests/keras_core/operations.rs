@@ -1,14 +1,10 @@
-//! The number system against recorded cases of QuantizeML 1.2.5 and 0.7.1 (`tests/keras/core`): every operation on
-//! fixed-point tensors, in integers and in 24-bit arithmetic.
-
-#[path = "common/keras.rs"]
-mod keras;
+//! Operations on fixed-point tensors.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use keras::{Recorded, Tensors};
+use crate::keras::Recorded;
+use crate::{Release, folder};
 use qirc::tensor::fixed::{
     AlignedQuantizer, Arithmetic, FixedError, FixedPoint, Observer, OutputQuantizer, Padding, PerChannel,
     QFloat, QTensor, Ranges, Stride, WeightAxis, WeightQuantizer, frac_bits_for, optimal_scales,
@@ -16,31 +12,21 @@ use qirc::tensor::fixed::{
 };
 use serde_json::Value;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keras/core")
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Release {
-    Old,
-    New,
-}
-
 /// A case with its operands at hand.
-struct Case<'a> {
-    args: &'a Value,
-    inputs: Vec<Recorded>,
-    release: Release,
-    arithmetic: Arithmetic,
-    packets: &'a Packets,
+pub struct Case<'a> {
+    pub args: &'a Value,
+    pub inputs: Vec<Recorded>,
+    pub release: Release,
+    pub arithmetic: Arithmetic,
+    pub packets: &'a Packets,
 }
 
 /// Where the reference's logarithm of eight numbers at once goes over to the next integer: the largest
 /// number whose logarithm rounds up to `k`, in units of the last place above `2^k` (fixed-point §1.1).
-struct Packets(BTreeMap<i32, i32>);
+pub struct Packets(BTreeMap<i32, i32>);
 
 impl Packets {
-    fn read() -> Self {
+    pub fn read() -> Self {
         let text = fs::read_to_string(folder().join("log2_packet_table.json")).unwrap();
         let table: Value = serde_json::from_str(&text).unwrap();
         let each = table["table"].as_object().unwrap().iter();
@@ -54,7 +40,7 @@ impl Packets {
     }
 }
 
-type Outcome = Result<Recorded, FixedError>;
+pub type Outcome = Result<Recorded, FixedError>;
 
 impl Case<'_> {
     fn q(&self, at: usize) -> &QTensor {
@@ -151,7 +137,7 @@ impl Case<'_> {
         }))
     }
 
-    fn run(&self, name: &str) -> Outcome {
+    pub fn run(&self, name: &str) -> Outcome {
         let fixed = |x: FixedPoint| Ok(Recorded::Quantized(x.into()));
         let float = |x: QFloat| Ok(Recorded::Quantized(x.into()));
         let axis = || self.int("axis") as isize;
@@ -358,82 +344,5 @@ impl Case<'_> {
             }
             other => panic!("no operation {other}"),
         }
-    }
-}
-
-/// Equal up to how entries that all have one value are kept, with floats compared by their bits.
-fn equal(found: &Recorded, want: &Recorded) -> bool {
-    fn same<T: Copy + PartialEq>(a: &PerChannel<T>, b: &PerChannel<T>) -> bool {
-        a.zip(b, |a, b| a == b).is_some_and(|equal| equal.entries().iter().all(|&equal| equal))
-    }
-    let fixed = |a: &FixedPoint, b: &FixedPoint| {
-        (a.sizes(), a.elements(), a.value_bits()) == (b.sizes(), b.elements(), b.value_bits())
-            && same(a.frac_bits(), b.frac_bits())
-    };
-    match (found, want) {
-        (Recorded::Quantized(QTensor::Fixed(a)), Recorded::Quantized(QTensor::Fixed(b))) => fixed(a, b),
-        (Recorded::Quantized(QTensor::Float(a)), Recorded::Quantized(QTensor::Float(b))) => {
-            fixed(a.fixed(), b.fixed()) && same(a.scales(), b.scales())
-        }
-        (Recorded::Float(a, x), Recorded::Float(b, y)) => a == b && x == y,
-        (Recorded::Int(a, x), Recorded::Int(b, y)) => a == b && x == y,
-        _ => false,
-    }
-}
-
-/// Runs every operation case in one arithmetic; returns the ids that differ, by container.
-fn replay(release: Release, arithmetic: Arithmetic) -> (usize, BTreeMap<String, Vec<String>>) {
-    let manifest: Value =
-        serde_json::from_str(&fs::read_to_string(folder().join("manifest.json")).unwrap()).unwrap();
-    let packets = Packets::read();
-    let mut count = 0;
-    let mut differ: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for group in manifest["groups"].as_array().unwrap() {
-        let name = group["group"].as_str().unwrap();
-        if !name.starts_with("op.") && !name.starts_with("stress.op.") {
-            continue;
-        }
-        let file = group["file"].as_str().unwrap();
-        let tensors = Tensors::read(&folder().join(file));
-        let old = folder().join(file.replace(".safetensors", ".v071.safetensors"));
-        let old = old.exists().then(|| Tensors::read(&old));
-        for case in group["cases"].as_array().unwrap() {
-            if release == Release::Old && case["v0.7.1"] == "unsupported" {
-                continue;
-            }
-            let inputs = case["inputs"].as_array().unwrap();
-            let inputs = inputs.iter().map(|input| tensors.recorded(input, arithmetic)).collect();
-            let of_old = &case["v0.7.1"]["output"];
-            let want = match &old {
-                Some(old) if release == Release::Old && of_old.is_object() => {
-                    old.recorded(of_old, arithmetic)
-                }
-                _ => tensors.recorded(&case["output"], arithmetic),
-            };
-            let run = Case { args: &case["args"], inputs, release, arithmetic, packets: &packets };
-            let found = run.run(case["name"].as_str().unwrap());
-            count += 1;
-            if !found.as_ref().is_ok_and(|found| equal(found, &want)) {
-                let container = case["container"].as_str().unwrap().to_owned();
-                let id = case["id"].as_str().unwrap();
-                differ.entry(container).or_default().push(format!("{id}: {found:?}\n  want {want:?}"));
-            }
-        }
-    }
-    (count, differ)
-}
-
-#[test]
-fn operations_are_those_of_quantizeml() {
-    for release in [Release::New, Release::Old] {
-        // In integers, all but the cases whose intermediates binary32 rounds.
-        let (count, differ) = replay(release, Arithmetic::Exact);
-        let exact = differ.get("exact").map_or(&[][..], |cases| cases);
-        assert!(exact.is_empty(), "{} of {count} differ:\n{}", exact.len(), exact.join("\n"));
-        let rounded = Arithmetic::Binary32 { upscale_rounds: release == Release::New };
-        let (count, differ) = replay(release, rounded);
-        let all: Vec<&String> = differ.values().flatten().collect();
-        assert!(all.is_empty(), "{} of {count} differ in 24 bits: {all:#?}", all.len());
-        println!("{count} operations");
     }
 }

@@ -1,0 +1,224 @@
+//! QuantizeML's layers on integers (`spec/layers-core.md`): what each makes of quantized tensors, and the constants that
+//! it takes for it.
+//!
+//! Layout is `[N, H, W, C]`, kernels are `[h, w, in, out]`, as in the package.
+
+pub mod config;
+mod merge;
+mod normalize;
+mod pool;
+mod relu;
+mod shape;
+mod weighted;
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+pub use config::{Bits, LayerConfig, OutputAxis, OutputConfig, ShiftmaxConfig};
+pub use merge::{add, concatenate};
+pub use normalize::batch_normalization;
+pub use pool::{global_average_pooling2d, max_pool2d};
+pub use relu::relu;
+pub use shape::{flatten, permute, rescaling, reshape};
+pub use weighted::{
+    Conv2D, Transposed, conv2d, conv2d_transpose, dense, depthwise_conv2d, depthwise_conv2d_transpose,
+    separable_conv2d,
+};
+
+use crate::tensor::fixed::{
+    AlignedQuantizer, Arithmetic, FixedError, FixedPoint, OutputQuantizer, PerChannel, QFloat, QTensor,
+    Ranges,
+};
+
+/// Why a layer has no integers.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LayerError {
+    #[error(transparent)]
+    Fixed(#[from] FixedError),
+    #[error("{layer} reads {wanted}, not {found}")]
+    Operand { layer: &'static str, wanted: &'static str, found: &'static str },
+    #[error("{layer}: {what}")]
+    Config { layer: &'static str, what: String },
+}
+
+pub(crate) type Result<T> = std::result::Result<T, LayerError>;
+
+/// What releases of the package do differently (layers-core §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub bias_ranges: Ranges,
+    /// The most bits of the buffer of convolutions; that of dense layers never has more than 28.
+    pub convolution_buffer: u32,
+    /// Whether the product with the integer scales has value bits of its own, rather than those of the buffer.
+    pub own_product_bits: bool,
+    /// Whether a scaled input with several frac bits is brought to one, like an unscaled one.
+    pub expands_scaled: bool,
+    /// How the package's own arithmetic upscales; see [`Arithmetic::Binary32`].
+    pub upscale_rounds: bool,
+}
+
+impl Release {
+    pub const V0_7: Self = Self {
+        bias_ranges: Ranges::One,
+        convolution_buffer: u32::MAX,
+        own_product_bits: false,
+        expands_scaled: false,
+        upscale_rounds: false,
+    };
+    pub const V0_8: Self = Self { own_product_bits: true, ..Self::V0_7 };
+    pub const V1_2: Self = Self {
+        bias_ranges: Ranges::EachChannel,
+        convolution_buffer: 28,
+        own_product_bits: true,
+        expands_scaled: true,
+        upscale_rounds: true,
+    };
+
+    /// The arithmetic of the package itself, in binary32.
+    pub fn arithmetic(&self) -> Arithmetic {
+        Arithmetic::Binary32 { upscale_rounds: self.upscale_rounds }
+    }
+}
+
+impl Default for Release {
+    /// The newest.
+    fn default() -> Self {
+        Self::V1_2
+    }
+}
+
+/// Float parameters of a layer, in row-major order.
+#[derive(Clone, Copy, Debug)]
+pub struct Floats<'a> {
+    pub sizes: &'a [usize],
+    pub values: &'a [f32],
+}
+
+/// A constant that a layer takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    Tensor(QTensor),
+    Shift(PerChannel<i32>),
+}
+
+/// What a layer gives, and the constants that it took for it, by QuantizeML's names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layered {
+    pub output: QTensor,
+    pub recorded: BTreeMap<&'static str, Constant>,
+}
+
+/// How a layer is quantized.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub config: &'a LayerConfig,
+    /// Largest magnitudes of the output; 1 if none is given.
+    pub range_max: Option<&'a PerChannel<f32>>,
+    /// What equalization multiplied them by; ones if nothing is given.
+    pub rescaling_rate: Option<&'a PerChannel<f32>>,
+    pub release: Release,
+}
+
+impl Context<'_> {
+    fn output_quantizer(&self) -> Option<OutputQuantizer> {
+        let config = self.config.output_quantizer.as_ref()?;
+        let range_max = self.range_max.cloned().unwrap_or_else(|| PerChannel::tensor(1.0));
+        let rescaling_rate = self.rescaling_rate.cloned().unwrap_or_else(|| range_max.map(|_| 1.0));
+        Some(OutputQuantizer {
+            bitwidth: config.bitwidth,
+            signed: config.signed,
+            scale_bits: config.scale_bits,
+            buffer_bits: self.release.own_product_bits.then(|| config.buffer_bitwidth.unwrap_or(32)),
+            range_max,
+            rescaling_rate,
+        })
+    }
+
+    fn aligned(&self, bitwidth: u32, signed: bool) -> AlignedQuantizer {
+        AlignedQuantizer { bitwidth, signed, ranges: self.release.bias_ranges }
+    }
+}
+
+/// A layer at work: its constants so far.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    recorded: BTreeMap<&'static str, Constant>,
+}
+
+impl<'a> Work<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self { context, recorded: BTreeMap::new() }
+    }
+
+    fn tensor(&mut self, name: &'static str, tensor: impl Into<QTensor>) {
+        self.recorded.insert(name, Constant::Tensor(tensor.into()));
+    }
+
+    fn shift(&mut self, name: &'static str, shift: PerChannel<i32>) {
+        self.recorded.insert(name, Constant::Shift(shift));
+    }
+
+    /// The input in a buffer of so many value bits: several frac bits become one (layers-core §1.2).
+    fn prepared(&mut self, x: &QTensor, bits: u32) -> Result<QTensor> {
+        let expands = match x {
+            QTensor::Fixed(fixed) => fixed.frac_bits().axis().is_some(),
+            QTensor::Float(float) => self.context.release.expands_scaled && !float.is_per_tensor(),
+        };
+        if !expands {
+            return promoted(x, bits);
+        }
+        let (fixed, shift) = x.fixed().expand(bits)?;
+        self.shift("input_shift", shift);
+        Ok(match x {
+            QTensor::Fixed(_) => fixed.into(),
+            QTensor::Float(float) => QFloat::new(fixed, float.scales().clone())?.into(),
+        })
+    }
+
+    /// What was accumulated plus a bias.
+    fn with_bias(&mut self, sum: QFloat, bias: Option<Floats>) -> Result<QFloat> {
+        let Some(bias) = bias else { return Ok(sum) };
+        let bits = LayerConfig::bits(self.context.config.bias_quantizer.as_ref());
+        let aligned = self.context.aligned(bits, true).quantize(bias.sizes, bias.values, &sum)?;
+        let result = sum.add(&aligned.values)?;
+        self.tensor("bias", aligned.values);
+        self.shift("bias_shift", aligned.shift);
+        Ok(result)
+    }
+
+    /// The output: through the output quantizer, if there is one.
+    fn finish(mut self, sum: impl Into<QTensor>) -> Result<Layered> {
+        let sum = sum.into();
+        let output = match self.context.output_quantizer() {
+            None => sum,
+            Some(quantizer) => {
+                let requantized = quantizer.quantize(&sum)?;
+                if let Some(scales) = requantized.scales {
+                    self.tensor("qscales", scales);
+                }
+                self.shift("out_shift", requantized.shift);
+                requantized.output.into()
+            }
+        };
+        Ok(Layered { output, recorded: self.recorded })
+    }
+}
+
+/// The same integers with more value bits.
+fn promoted(x: &QTensor, bits: u32) -> Result<QTensor> {
+    Ok(match x {
+        QTensor::Fixed(fixed) => fixed.promote(bits)?.into(),
+        QTensor::Float(float) => float.map(|fixed| fixed.promote(bits))?.into(),
+    })
+}
+
+/// The operand of a layer that takes no scales.
+fn fixed_only<'a>(layer: &'static str, x: &'a QTensor) -> Result<&'a FixedPoint> {
+    match x {
+        QTensor::Fixed(fixed) => Ok(fixed),
+        QTensor::Float(_) => {
+            Err(LayerError::Operand { layer, wanted: "a fixed-point tensor", found: "one with scales" })
+        }
+    }
+}

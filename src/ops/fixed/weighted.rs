@@ -1,0 +1,245 @@
+//! Layers with weights: the product in a buffer, the bias, and the output quantizer (layers-core §1.3).
+
+use super::{Context, Floats, LayerConfig, LayerError, Layered, Result, Work, fixed_only, promoted};
+use crate::tensor::fixed::{FixedPoint, Padding, QFloat, QTensor, Stride, WeightAxis, WeightQuantizer};
+
+/// Value bits of the buffer of a layer with weights.
+fn buffer(context: &Context, most: u32) -> u32 {
+    context.config.buffer().min(most).saturating_sub(1)
+}
+
+fn quantized(config: Option<&super::Bits>, axis: WeightAxis, weights: Floats) -> Result<QFloat> {
+    let quantizer = WeightQuantizer { bitwidth: LayerConfig::bits(config), signed: true, axis };
+    Ok(quantizer.quantize(weights.sizes, weights.values)?)
+}
+
+const LAST: WeightAxis = WeightAxis::Axis(-1);
+
+/// How a convolution goes over its input.
+#[derive(Clone, Debug)]
+pub struct Conv2D {
+    pub stride: Stride,
+    pub padding: Padding,
+    /// What is around the map in place of 0: one number, or one for each channel. The padding is then
+    /// [`Padding::Same`], whatever it says.
+    pub padding_value: Option<Vec<f32>>,
+}
+
+/// # Errors
+/// Scales for each channel of the input; padding values of a fixed-point input, or not as many as there are channels.
+pub fn conv2d(
+    x: &QTensor,
+    kernel: Floats,
+    bias: Option<Floats>,
+    conv: &Conv2D,
+    context: &Context,
+) -> Result<Layered> {
+    let mut work = Work::new(context);
+    let mut x = work.prepared(x, buffer(context, context.release.convolution_buffer))?;
+    let weights = quantized(context.config.weight_quantizer.as_ref(), LAST, kernel)?;
+    let mut padding = conv.padding;
+    if let Some(values) = &conv.padding_value {
+        x = padded(&mut work, &x, values, kernel.sizes, conv)?;
+        padding = Padding::Valid;
+    }
+    let sum = QFloat::convolution(&x, &weights, conv.stride, padding)?;
+    work.tensor("weights", weights);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
+
+/// The input with numbers around it: as many as [`Padding::Same`] has without dilations.
+fn padded(work: &mut Work, x: &QTensor, values: &[f32], kernel: &[usize], conv: &Conv2D) -> Result<QTensor> {
+    const LAYER: &str = "QuantizedConv2D";
+    let QTensor::Float(float) = x else {
+        let (wanted, found) = ("an input with scales where it pads by a value", "a fixed-point tensor");
+        return Err(LayerError::Operand { layer: LAYER, wanted, found });
+    };
+    let (&[_, h, w, channels], &[kh, kw, ..]) = (float.fixed().sizes(), kernel) else {
+        let what = format!("an input of shape {:?} is no map", float.fixed().sizes());
+        return Err(LayerError::Config { layer: LAYER, what });
+    };
+    let around = |size: usize, kernel: usize, stride: usize| {
+        let out = size.div_ceil(stride.max(1));
+        let total = (out.saturating_sub(1) * stride + kernel).saturating_sub(size);
+        (total / 2, total - total / 2)
+    };
+    let [down, across] = conv.stride.strides;
+    let pads = [(0, 0), around(h, kh, down), around(w, kw, across), (0, 0)];
+    let bits = LayerConfig::bits(work.context.config.weight_quantizer.as_ref());
+    let quantizer = work.context.aligned(bits, true);
+    let (fixed, scales) = (float.fixed(), float.scales().clone());
+    let result = match values {
+        [value] => {
+            let value = quantizer.quantize(&[], &[*value], float)?.values;
+            let result = fixed.pad(&pads, value.fixed())?;
+            work.tensor("padding", value);
+            result
+        }
+        _ if values.len() == channels => {
+            let value = quantizer.quantize(&[channels], values, float)?.values;
+            let zero = FixedPoint::new(&[], [0], fixed.value_bits(), fixed.frac_bits().clone())?;
+            let result = fixed.sub(value.fixed())?.pad(&pads, &zero)?.add(value.fixed())?;
+            work.tensor("padding", value);
+            result
+        }
+        _ => {
+            let what = format!("{} padding values for {channels} channels", values.len());
+            return Err(LayerError::Config { layer: LAYER, what });
+        }
+    };
+    Ok(QFloat::new(result, scales)?.into())
+}
+
+/// How a transposed convolution goes over its output.
+#[derive(Clone, Copy, Debug)]
+pub struct Transposed {
+    pub strides: [usize; 2],
+    pub padding: Padding,
+    pub output_padding: Option<[usize; 2]>,
+}
+
+impl Transposed {
+    /// The size of the output along an axis (layers-core §2).
+    fn size(&self, axis: usize, input: usize, kernel: usize) -> Option<usize> {
+        let stride = self.strides[axis];
+        let whole = input.checked_mul(stride)?;
+        let reach = input.saturating_sub(1).checked_mul(stride)?.checked_add(kernel)?;
+        match (self.output_padding, self.padding) {
+            (None, Padding::Valid) => whole.checked_add(kernel.saturating_sub(stride)),
+            (None, Padding::Same) => Some(whole),
+            (Some(more), Padding::Valid) => reach.checked_add(more[axis]),
+            (Some(more), Padding::Same) => reach.checked_add(more[axis])?.checked_sub(kernel / 2 * 2),
+        }
+    }
+}
+
+/// `kernel` is `[h, w, filters, channels]`.
+///
+/// # Errors
+/// An input with scales.
+pub fn conv2d_transpose(
+    x: &QTensor,
+    kernel: Floats,
+    bias: Option<Floats>,
+    conv: &Transposed,
+    context: &Context,
+) -> Result<Layered> {
+    const LAYER: &str = "QuantizedConv2DTranspose";
+    fixed_only(LAYER, x)?;
+    let mut work = Work::new(context);
+    let x = work.prepared(x, buffer(context, context.release.convolution_buffer))?;
+    let (&[h, w, filters, channels], &[_, rows, columns, _]) = (kernel.sizes, x.fixed().sizes()) else {
+        let what = format!("no kernel of shape {:?} for {:?}", kernel.sizes, x.fixed().sizes());
+        return Err(LayerError::Config { layer: LAYER, what });
+    };
+    let mut turned = Vec::with_capacity(kernel.values.len());
+    for at in 0..h * w {
+        let place = |channel: usize, filter: usize| (at * filters + filter) * channels + channel;
+        let each = (0..channels).flat_map(|c| (0..filters).map(move |f| (c, f)));
+        turned.extend(each.map(|(c, f)| kernel.values[place(c, f)]));
+    }
+    let kernel = Floats { sizes: &[h, w, channels, filters], values: &turned };
+    let weights = quantized(context.config.weight_quantizer.as_ref(), LAST, kernel)?;
+    let size = conv.size(0, rows, h).zip(conv.size(1, columns, w));
+    let (rows, columns) = size.ok_or_else(|| LayerError::Config {
+        layer: LAYER,
+        what: format!("no output for a map of {rows}×{columns} and a kernel of {h}×{w}"),
+    })?;
+    let sum =
+        QFloat::transposed_convolution(x.fixed(), &weights, conv.strides, conv.padding, [rows, columns])?;
+    work.tensor("weights", weights);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
+
+/// `kernel` is `[h, w, channels, 1]`. Channels of the input may have frac bits of their own.
+///
+/// # Errors
+/// An input with scales.
+pub fn depthwise_conv2d(
+    x: &QTensor,
+    kernel: Floats,
+    bias: Option<Floats>,
+    stride: Stride,
+    padding: Padding,
+    context: &Context,
+) -> Result<Layered> {
+    fixed_only("QuantizedDepthwiseConv2D", x)?;
+    let mut work = Work::new(context);
+    let x = promoted(x, buffer(context, context.release.convolution_buffer))?;
+    let weights = quantized(context.config.weight_quantizer.as_ref(), WeightAxis::Axis(-2), kernel)?;
+    let sum = QFloat::depthwise_convolution(x.fixed(), &weights, stride, padding)?;
+    work.tensor("weights", weights);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
+
+/// Twice the map, with a kernel `[h, w, channels, 1]` that has one scale.
+///
+/// # Errors
+/// An input with scales; other strides than 2, other padding than [`Padding::Same`].
+pub fn depthwise_conv2d_transpose(
+    x: &QTensor,
+    kernel: Floats,
+    bias: Option<Floats>,
+    conv: &Transposed,
+    context: &Context,
+) -> Result<Layered> {
+    const LAYER: &str = "QuantizedDepthwiseConv2DTranspose";
+    fixed_only(LAYER, x)?;
+    if conv.strides != [2, 2] || conv.padding != Padding::Same || conv.output_padding.is_some() {
+        let what = "strides are 2 and the padding is `same`".to_owned();
+        return Err(LayerError::Config { layer: LAYER, what });
+    }
+    let mut work = Work::new(context);
+    let x = work.prepared(x, buffer(context, context.release.convolution_buffer))?;
+    let weights = quantized(context.config.weight_quantizer.as_ref(), WeightAxis::Tensor, kernel)?;
+    let sum = x.fixed().depthwise_transposed_convolution(weights.fixed(), conv.strides)?;
+    let sum = QFloat::new(sum, weights.scales().clone())?;
+    work.tensor("weights", weights);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
+
+/// A depthwise convolution whose kernel has one scale, and a 1×1 convolution of its sums, which are not rounded between.
+///
+/// # Errors
+/// An input with scales.
+pub fn separable_conv2d(
+    x: &QTensor,
+    depthwise: Floats,
+    pointwise: Floats,
+    bias: Option<Floats>,
+    stride: Stride,
+    padding: Padding,
+    context: &Context,
+) -> Result<Layered> {
+    fixed_only("QuantizedSeparableConv2D", x)?;
+    let mut work = Work::new(context);
+    let x = work.prepared(x, buffer(context, u32::MAX))?;
+    let config = context.config;
+    let depthwise = quantized(config.dw_weight_quantizer.as_ref(), WeightAxis::Tensor, depthwise)?;
+    let pointwise = quantized(config.pw_weight_quantizer.as_ref(), LAST, pointwise)?;
+    let each = QFloat::depthwise_convolution(x.fixed(), &depthwise, stride, padding)?;
+    let one = Stride { strides: [1, 1], dilations: [1, 1] };
+    let sum = QFloat::convolution(&each.into(), &pointwise, one, Padding::Valid)?;
+    work.tensor("dw_weights", depthwise);
+    work.tensor("pw_weights", pointwise);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
+
+/// The product over the last axis, with a kernel `[in, units]`.
+///
+/// # Errors
+/// Scales for each channel of the input.
+pub fn dense(x: &QTensor, kernel: Floats, bias: Option<Floats>, context: &Context) -> Result<Layered> {
+    let mut work = Work::new(context);
+    let x = work.prepared(x, buffer(context, 28))?;
+    let weights = quantized(context.config.weight_quantizer.as_ref(), LAST, kernel)?;
+    let sum = QFloat::matmul(&x, &weights, false, false)?;
+    work.tensor("weights", weights);
+    let sum = work.with_bias(sum, bias)?;
+    work.finish(sum)
+}
