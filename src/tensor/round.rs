@@ -78,6 +78,14 @@ pub fn nearest_power_of_two(value: f64) -> Option<f64> {
     Some(power_of_two(exponent + i32::from(mantissa * mantissa > 1 << 105)))
 }
 
+/// `round(log2(n))` of a positive integer: one more than the index of its leading bit where `n > sqrt(2) · 2^index`
+/// (layers-transformer §0.3). There are no ties.
+pub fn nearest_binary_order(n: u64) -> u32 {
+    let order = n.max(1).ilog2();
+    let squared = u128::from(n) * u128::from(n);
+    order + u32::from(squared > 1 << (2 * order + 1))
+}
+
 /// Exponent and fraction of a positive finite value: `2^exponent * (1 + fraction * 2^-52)`.
 fn split(value: f64) -> Option<(i32, u64)> {
     if !(value > 0.0 && value.is_finite()) {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use qirc::tensor::Tensor;
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QFloat, QTensor};
+use qirc::tensor::npy::NpyReader;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -26,6 +28,8 @@ pub enum Recorded {
 
 pub struct Tensors(BTreeMap<String, Stored>);
 
+// Each family of vectors is in one of the two formats.
+#[allow(dead_code)]
 impl Tensors {
     pub fn read(file: &Path) -> Self {
         let bytes = fs::read(file).unwrap();
@@ -49,6 +53,29 @@ impl Tensors {
                     stored.floats = data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
                 }
                 other => panic!("{name}: {other:?}"),
+            }
+            (name, stored)
+        });
+        Self(each.collect())
+    }
+
+    /// The arrays of an `.npz` by their names.
+    pub fn read_npz(file: &Path) -> Self {
+        let mut archive = zip::ZipArchive::new(fs::File::open(file).unwrap()).unwrap();
+        let each = (0..archive.len()).map(|at| {
+            let entry = archive.by_index(at).unwrap();
+            let name = entry.name().trim_end_matches(".npy").to_owned();
+            let tensor = NpyReader::open(entry).unwrap().read_all().unwrap();
+            let mut stored = Stored { sizes: tensor.sizes().to_vec(), ints: Vec::new(), floats: Vec::new() };
+            match &tensor {
+                Tensor::F32(array) => stored.floats = array.iter().copied().collect(),
+                Tensor::F64(array) => stored.floats = array.iter().map(|&v| v as f32).collect(),
+                Tensor::I8(array) => stored.ints = array.iter().map(|&v| v.into()).collect(),
+                Tensor::U8(array) => stored.ints = array.iter().map(|&v| v.into()).collect(),
+                Tensor::I16(array) => stored.ints = array.iter().map(|&v| v.into()).collect(),
+                Tensor::I32(array) => stored.ints = array.iter().map(|&v| v.into()).collect(),
+                Tensor::I64(array) => stored.ints = array.iter().copied().collect(),
+                other => panic!("{name}: {:?}", other.dtype()),
             }
             (name, stored)
         });
@@ -104,16 +131,34 @@ impl Tensors {
                 sizes.push(several);
                 ints = vec![int; several];
             }
-            FixedPoint::new(&sizes, ints, bits, frac).unwrap().with(arithmetic)
+            FixedPoint::new_in(arithmetic, &sizes, ints, bits, frac).unwrap()
         };
-        match described["type"].as_str().unwrap() {
-            "FixedPoint" => Recorded::Quantized(fixed().into()),
-            "QFloat" => {
+        let kind = if described["type"].is_string() { &described["type"] } else { &described["kind"] };
+        match kind.as_str().unwrap() {
+            "FixedPoint" | "fixed" => Recorded::Quantized(fixed().into()),
+            "QFloat" | "qfloat" => {
                 let scales = self.scales(&described["scales"]);
                 Recorded::Quantized(QFloat::new(fixed(), scales).unwrap().into())
             }
             "float" => Recorded::Float(stored.sizes.clone(), stored.floats.clone()),
             _ => Recorded::Int(stored.sizes.clone(), stored.ints.clone()),
         }
+    }
+}
+
+pub fn same<T: Copy + PartialEq>(a: &PerChannel<T>, b: &PerChannel<T>) -> bool {
+    a.zip(b, |a, b| a == b).is_some_and(|equal| equal.entries().iter().all(|&equal| equal))
+}
+
+/// Equal up to how entries that all have one value are kept; floats by their bits.
+pub fn equal_tensors(a: &QTensor, b: &QTensor) -> bool {
+    let fixed = |a: &FixedPoint, b: &FixedPoint| {
+        (a.sizes(), a.elements(), a.value_bits()) == (b.sizes(), b.elements(), b.value_bits())
+            && same(a.frac_bits(), b.frac_bits())
+    };
+    match (a, b) {
+        (QTensor::Fixed(a), QTensor::Fixed(b)) => fixed(a, b),
+        (QTensor::Float(a), QTensor::Float(b)) => fixed(a.fixed(), b.fixed()) && same(a.scales(), b.scales()),
+        _ => false,
     }
 }

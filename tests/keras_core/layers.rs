@@ -9,8 +9,8 @@ use qirc::ops::fixed::{
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, Padding, PerChannel, QTensor, Stride};
 use serde_json::Value;
 
-use crate::keras::{Recorded, Tensors};
-use crate::{Release, equal_tensors, same};
+use crate::Release;
+use crate::keras::{Recorded, Tensors, equal_tensors, same};
 
 pub struct Case<'a> {
     pub case: &'a Value,

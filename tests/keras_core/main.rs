@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keras::{Recorded, Tensors};
+use keras::{Recorded, Tensors, equal_tensors};
 use operations::Packets;
 use qirc::ops::fixed;
-use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
+use qirc::tensor::fixed::Arithmetic;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -34,23 +34,6 @@ impl Release {
             Release::Old => fixed::Release::V0_7,
             Release::New => fixed::Release::V1_2,
         }
-    }
-}
-
-fn same<T: Copy + PartialEq>(a: &PerChannel<T>, b: &PerChannel<T>) -> bool {
-    a.zip(b, |a, b| a == b).is_some_and(|equal| equal.entries().iter().all(|&equal| equal))
-}
-
-/// Equal up to how entries that all have one value are kept; floats by their bits.
-fn equal_tensors(a: &QTensor, b: &QTensor) -> bool {
-    let fixed = |a: &FixedPoint, b: &FixedPoint| {
-        (a.sizes(), a.elements(), a.value_bits()) == (b.sizes(), b.elements(), b.value_bits())
-            && same(a.frac_bits(), b.frac_bits())
-    };
-    match (a, b) {
-        (QTensor::Fixed(a), QTensor::Fixed(b)) => fixed(a, b),
-        (QTensor::Float(a), QTensor::Float(b)) => fixed(a.fixed(), b.fixed()) && same(a.scales(), b.scales()),
-        _ => false,
     }
 }
 

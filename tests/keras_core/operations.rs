@@ -260,11 +260,8 @@ impl Case<'_> {
             "construct" => {
                 let (sizes, x) = self.floats(0);
                 let frac = PerChannel::tensor(self.int("frac_bits") as i32);
-                let values = x.iter().map(|&v| v as i64);
-                fixed(
-                    FixedPoint::new(sizes, values, self.bits("value_bits").unwrap(), frac)?
-                        .with(self.arithmetic),
-                )
+                let (values, bits) = (x.iter().map(|&v| v as i64), self.bits("value_bits").unwrap());
+                fixed(FixedPoint::new_in(self.arithmetic, sizes, values, bits, frac)?)
             }
             "quantize" => {
                 let (sizes, x) = self.floats(0);

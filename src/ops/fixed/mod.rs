@@ -1,26 +1,32 @@
-//! QuantizeML's layers on integers (`spec/layers-core.md`): what each makes of quantized tensors, and the constants that
+//! QuantizeML's layers on integers (`spec/layers-core.md`, `spec/layers-transformer.md`): what each makes of quantized tensors, and the constants that
 //! it takes for it.
 //!
 //! Layout is `[N, H, W, C]`, kernels are `[h, w, in, out]`, as in the package.
 
+mod activation;
+mod attention;
 pub mod config;
 mod merge;
 mod normalize;
 mod pool;
 mod relu;
 mod shape;
+mod tokens;
 mod weighted;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+pub use activation::{Function, activation};
+pub use attention::{Softmax, attention, float_attention, head_shift, quantized_shiftmax, shiftmax};
 pub use config::{Bits, LayerConfig, OutputAxis, OutputConfig, ShiftmaxConfig};
 pub use merge::{add, concatenate};
-pub use normalize::batch_normalization;
+pub use normalize::{batch_normalization, layer_mad_normalization, layer_normalization};
 pub use pool::{global_average_pooling2d, max_pool2d};
 pub use relu::relu;
 pub use shape::{flatten, permute, rescaling, reshape};
+pub use tokens::{Token, add_position_embs, class_token, extract_token};
 pub use weighted::{
     Conv2D, Transposed, conv2d, conv2d_transpose, dense, depthwise_conv2d, depthwise_conv2d_transpose,
     separable_conv2d,

@@ -80,8 +80,22 @@ impl FixedPoint {
         value_bits: u32,
         frac_bits: PerChannel<i32>,
     ) -> Result<Self> {
-        let values = values.into_iter().map(i128::from);
-        Self::saturated(sizes, values, value_bits, frac_bits, Arithmetic::Exact)
+        Self::new_in(Arithmetic::Exact, sizes, values, value_bits, frac_bits)
+    }
+
+    /// [`FixedPoint::new`], to be computed with in an arithmetic, whose bounds hold.
+    ///
+    /// # Errors
+    /// As for `new`.
+    pub fn new_in(
+        arithmetic: Arithmetic,
+        sizes: &[usize],
+        values: impl IntoIterator<Item = i64>,
+        value_bits: u32,
+        frac_bits: PerChannel<i32>,
+    ) -> Result<Self> {
+        let values = values.into_iter().map(|value| arithmetic.keep(value.into()));
+        Self::saturated(sizes, values, value_bits, frac_bits, arithmetic)
     }
 
     /// The construction that every operation ends with.
@@ -137,8 +151,8 @@ impl FixedPoint {
     /// The same numbers, computed with in another way from here on.
     #[must_use]
     pub fn with(mut self, arithmetic: Arithmetic) -> Self {
-        let most = arithmetic.saturate(i128::MAX, self.value_bits);
-        self.values.mapv_inplace(|value| value.min(most));
+        let bits = self.value_bits;
+        self.values.mapv_inplace(|value| arithmetic.saturate(arithmetic.keep(value.into()), bits));
         self.arithmetic = arithmetic;
         self
     }

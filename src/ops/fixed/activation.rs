@@ -1,0 +1,75 @@
+//! Activations by a table (layers-transformer §11).
+
+use super::{Context, LayerError, Layered, Result, Work, fixed_only};
+use crate::tensor::fixed::{FixedPoint, PerChannel, QFloat, QTensor};
+use crate::tensor::round::{half_even_f32, power_of_two};
+
+/// The functions of `Activation`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// By the error function.
+    Gelu,
+    Swish,
+    /// `x · relu6(x + 3) / 6`.
+    HardSilu,
+    LeakyRelu {
+        alpha: f32,
+    },
+}
+
+impl Function {
+    /// The value, in binary64 up to the last rounding but for products, which the package computes in binary32.
+    pub fn of(self, x: f32) -> f32 {
+        let wide = f64::from(x);
+        match self {
+            Function::Gelu => (0.5 * wide * (1.0 + libm::erf(wide * std::f64::consts::FRAC_1_SQRT_2))) as f32,
+            Function::Swish => (wide / (1.0 + libm::exp(-wide))) as f32,
+            Function::HardSilu => x * ((x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0)),
+            Function::LeakyRelu { alpha } => {
+                if x >= 0.0 {
+                    x
+                } else {
+                    x * alpha
+                }
+            }
+        }
+    }
+}
+
+/// The most value bits that a table is made for.
+const MOST_BITS: u32 = 20;
+
+/// A table with an entry for every value that the input can have.
+///
+/// # Errors
+/// An input with scales or with several frac bits, or of more than 20 value bits.
+pub fn activation(x: &QTensor, function: Function, context: &Context) -> Result<Layered> {
+    const LAYER: &str = "QuantizedActivation";
+    let fixed = fixed_only(LAYER, x)?;
+    if !fixed.is_per_tensor() {
+        let found = "one with frac bits for each channel";
+        return Err(LayerError::Operand { layer: LAYER, wanted: "a per-tensor input", found });
+    }
+    let bits = fixed.value_bits();
+    if bits > MOST_BITS {
+        let what = format!("an input of {bits} value bits, where a table is for {MOST_BITS} at most");
+        return Err(LayerError::Config { layer: LAYER, what });
+    }
+    let real = |value: i64| {
+        let frac = fixed.frac_bits().entries()[0];
+        function.of((value as f64 * power_of_two(-frac)) as f32)
+    };
+    let half = 1i64 << bits;
+    let values: Vec<f32> = (-half..half).map(real).collect();
+    let entry_bits = context.config.lut_bitwidth.unwrap_or(14).saturating_sub(1);
+    let most = values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+    let scale = most * (1.0 / ((1u64 << entry_bits.min(60)) - 1) as f32);
+    let table: Vec<i64> = values.iter().map(|value| half_even_f32(value / scale) as i64).collect();
+    let results = fixed.elements().iter().map(|&value| table[(value + half) as usize]);
+    let results = FixedPoint::new(fixed.sizes(), results, entry_bits, PerChannel::tensor(0))?;
+    let output = QFloat::new(results.with(fixed.arithmetic()), PerChannel::tensor(scale))?;
+    let mut work = Work::new(context);
+    let table = FixedPoint::new(&[table.len()], table, entry_bits, PerChannel::tensor(0))?;
+    work.tensor("lut", QFloat::new(table, PerChannel::tensor(scale))?);
+    work.finish(output)
+}
