@@ -140,11 +140,13 @@ impl FixedPoint {
             x.frac_bits.zip(&most, shift).ok_or_else(unlike)
         };
         let (left, right) = (shift(self)?, shift(other)?);
-        let (left, right) = (left.of_elements(self.sizes()), right.of_elements(other.sizes()));
         let (a, b) = (self.elements(), other.elements());
-        self.with_each(other, "compare", |i, j| {
-            (i128::from(a[i]) << left(i)).cmp(&(i128::from(b[j]) << right(j)))
-        })
+        let (sizes, pairs) = self.with_each(other, "compare", |i, j| (i128::from(a[i]), i128::from(b[j])))?;
+        // An operand that is stretched over the channels has another shift in each.
+        let (left, right) = (left.of_elements(&sizes), right.of_elements(&sizes));
+        let pairs = pairs.into_iter().enumerate();
+        let orders = pairs.map(|(at, (a, b))| (a << left(at)).cmp(&(b << right(at)))).collect();
+        Ok((sizes, orders))
     }
 
     /// The larger, with the larger value bits.

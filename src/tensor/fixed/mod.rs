@@ -23,6 +23,8 @@ mod moves;
 mod product;
 mod qfloat;
 mod quantizers;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use thiserror::Error;
@@ -146,7 +148,7 @@ impl<T: Copy> PerChannel<T> {
     }
 
     /// The entry of each element of a tensor, by its position in row-major order.
-    fn of_elements(&self, sizes: &[usize]) -> impl Fn(usize) -> T {
+    fn of_elements<'a>(&'a self, sizes: &[usize]) -> impl Fn(usize) -> T + use<'a, T> {
         let inner: usize = sizes.iter().rev().take(self.axis.unwrap_or(1) - 1).product();
         move |at| match &self.entries[..] {
             [entry] => *entry,
