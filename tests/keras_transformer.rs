@@ -4,17 +4,18 @@
 mod figures;
 #[path = "common/keras.rs"]
 mod keras;
+#[path = "common/keras_layers.rs"]
+mod keras_layers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use keras::{Recorded, Tensors, equal_tensors};
+use keras_layers::Layer;
 use qirc::ops::fixed::{
-    Context, Floats, Function, LayerConfig, LayerError, Layered, Release, ShiftmaxConfig, Softmax, Token,
-    activation, add, add_position_embs, attention, batch_normalization, class_token, concatenate,
-    extract_token, float_attention, head_shift, layer_mad_normalization, layer_normalization,
-    quantized_shiftmax, relu, rescaling, shiftmax,
+    Context, Floats, LayerConfig, LayerError, Release, Softmax, float_attention, head_shift,
+    layer_mad_normalization, shiftmax,
 };
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
 use qirc::tensor::round::{binary32_ceil_log2, binary32_floor_log2, nearest_binary_order};
@@ -51,9 +52,17 @@ impl Case<'_> {
         }
     }
 
-    fn weight(&self, name: &str) -> Floats<'_> {
-        let stored = self.tensors.get(&self.case["weights"][name]);
-        Floats { sizes: &stored.sizes, values: &stored.floats }
+    fn weight(&self, name: &str) -> Option<Floats<'_>> {
+        let stored = self.case["weights"].get(name).map(|name| self.tensors.get(name))?;
+        Some(Floats { sizes: &stored.sizes, values: &stored.floats })
+    }
+
+    /// Whole numbers: of 8 value bits in the old release, of those of the type in the new one.
+    fn whole_numbers(&self, x: &QTensor) -> QTensor {
+        let signed = self.config("input_dtype") == "int8" && self.release != Release::V0_7;
+        let (values, bits) = (x.fixed().elements().iter().copied(), if signed { 7 } else { 8 });
+        let sizes = x.fixed().sizes();
+        FixedPoint::new_in(self.arithmetic, sizes, values, bits, PerChannel::tensor(0)).unwrap().into()
     }
 
     fn variable(&self, name: &str) -> Option<PerChannel<f32>> {
@@ -74,7 +83,6 @@ impl Case<'_> {
             rescaling_rate: rescaling_rate.as_ref(),
             release: self.release,
         };
-        let layered = |layered: Layered| Ok(vec![Recorded::Quantized(layered.output)]);
         let each = |f: &dyn Fn(f32) -> i64| {
             let (sizes, x) = self.floats(0);
             Ok(vec![Recorded::Float(sizes, x.iter().map(|&x| f(x) as f32).collect())])
@@ -89,10 +97,6 @@ impl Case<'_> {
                 let axis = self.config("axis").as_i64().unwrap() as isize;
                 let y = shiftmax(&sizes, &x, axis)?;
                 Ok(vec![Recorded::Float(sizes, y)])
-            }
-            "QuantizedShiftmax" => {
-                let config: ShiftmaxConfig = serde_json::from_value(self.case["config"].clone()).unwrap();
-                Ok(vec![Recorded::Quantized(quantized_shiftmax(&self.q(0), config)?.into())])
             }
             "Attention" => {
                 let inputs = [0, 1, 2].map(|at| self.floats(at));
@@ -110,85 +114,24 @@ impl Case<'_> {
                     Recorded::Float(vec![batch, heads, tokens, tokens], mask),
                 ])
             }
-            "QuantizedAttention" => {
-                let heads = self.config("num_heads").as_u64().unwrap() as usize;
-                let (found, mask) = attention(&self.q(0), &self.q(1), &self.q(2), heads, &context)?;
-                Ok(vec![Recorded::Quantized(found.output), Recorded::Quantized(mask.into())])
-            }
             "LayerMadNormalization" => {
                 let (sizes, x) = self.floats(0);
-                let y = layer_mad_normalization(
-                    &sizes,
-                    &x,
-                    self.weight("gamma").values,
-                    self.weight("beta").values,
-                )?;
+                let [gamma, beta] = ["gamma", "beta"].map(|name| self.weight(name).unwrap().values);
+                let y = layer_mad_normalization(&sizes, &x, gamma, beta)?;
                 Ok(vec![Recorded::Float(sizes, y)])
             }
-            "QuantizedLayerNormalization" => {
-                layered(layer_normalization(&self.q(0), self.weight("gamma"), self.weight("beta"), &context)?)
+            class => {
+                let mut inputs: Vec<QTensor> =
+                    (0..self.case["inputs"].as_array().unwrap().len()).map(|at| self.q(at)).collect();
+                if class == "QuantizedRescaling" {
+                    inputs = vec![self.whole_numbers(&inputs[0])];
+                }
+                let (args, floats) = (&self.case["config"], |name: &str| self.weight(name));
+                let layer = Layer { class, args, inputs: &inputs, floats: &floats };
+                let (found, mask) = layer.run(&context)?;
+                let outputs = std::iter::once(found.output).chain(mask);
+                Ok(outputs.map(Recorded::Quantized).collect())
             }
-            "QuantizedClassToken" => layered(class_token(&self.q(0), self.weight("cls"), &context)?),
-            "QuantizedAddPositionEmbs" => {
-                layered(add_position_embs(&self.q(0), self.weight("pe"), &context)?)
-            }
-            "QuantizedExtractToken" => {
-                let token = match self.config("token") {
-                    Value::Array(tokens) => {
-                        Token::Some(tokens.iter().map(|t| t.as_i64().unwrap() as isize).collect())
-                    }
-                    token => Token::One(token.as_i64().unwrap() as isize),
-                };
-                let axis = self.config("axis").as_i64().unwrap() as isize;
-                layered(extract_token(&self.q(0), &token, axis, &context)?)
-            }
-            "QuantizedRescaling" => {
-                let x = self.q(0);
-                let x = x.fixed();
-                // Whole numbers: 8 value bits in the old release, those of the type in the new one.
-                let signed = self.config("input_dtype") == "int8" && self.release != Release::V0_7;
-                let bits = if signed { 7 } else { 8 };
-                let x =
-                    FixedPoint::new(x.sizes(), x.elements().iter().copied(), bits, PerChannel::tensor(0))?;
-                let x = x.with(self.arithmetic).into();
-                layered(rescaling(&x, self.config("scale").as_f64().unwrap() as f32, &context)?)
-            }
-            "QuantizedBatchNormalization" => {
-                let [gamma, beta, mean, variance] =
-                    ["gamma", "beta", "moving_mean", "moving_variance"].map(|name| self.weight(name));
-                let epsilon = self.config("epsilon").as_f64().unwrap() as f32;
-                let rates: Vec<f32> = variance.values.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
-                let a: Vec<f32> = gamma.values.iter().zip(&rates).map(|(gamma, rate)| gamma * rate).collect();
-                let each = mean.values.iter().zip(gamma.values).zip(beta.values.iter().zip(&rates));
-                let b: Vec<f32> =
-                    each.map(|((mean, gamma), (beta, rate))| -mean * gamma * rate + beta).collect();
-                let floats = |values| Floats { sizes: gamma.sizes, values };
-                layered(batch_normalization(&self.q(0), floats(&a), floats(&b), &context)?)
-            }
-            "QuantizedAdd" => {
-                let average = self.config("average").as_bool().unwrap_or(false);
-                layered(add(&self.q(0), &self.q(1), average, &context)?)
-            }
-            "QuantizedConcatenate" => {
-                let axis = self.config("axis").as_i64().unwrap() as isize;
-                layered(concatenate(&self.q(0), &self.q(1), axis, &context)?)
-            }
-            "QuantizedReLU" => {
-                layered(relu(&self.q(0), self.config("max_value").as_f64().map(|v| v as f32), &context)?)
-            }
-            "QuantizedActivation" => {
-                let function = match self.config("activation").as_str().unwrap() {
-                    "gelu" => Function::Gelu,
-                    "swish" => Function::Swish,
-                    "hard_silu" => Function::HardSilu,
-                    "leaky_relu" => {
-                        Function::LeakyRelu { alpha: self.config("alpha").as_f64().unwrap() as f32 }
-                    }
-                    other => panic!("{other}"),
-                };
-                layered(activation(&self.q(0), function, &context)?)
-            }
-            other => panic!("no layer {other}"),
         }
     }
 

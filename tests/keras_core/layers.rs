@@ -1,16 +1,12 @@
 //! Layers, with the constants that they take.
 
-use qirc::ops::fixed::{
-    Constant, Context, Conv2D, Floats, LayerConfig, LayerError, Layered, Transposed, add,
-    batch_normalization, concatenate, conv2d, conv2d_transpose, dense, depthwise_conv2d,
-    depthwise_conv2d_transpose, flatten, global_average_pooling2d, max_pool2d, permute, relu, rescaling,
-    reshape, separable_conv2d,
-};
-use qirc::tensor::fixed::{Arithmetic, FixedPoint, Padding, PerChannel, QTensor, Stride};
+use qirc::ops::fixed::{Constant, Context, Floats, LayerConfig, LayerError, Layered};
+use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
 use serde_json::Value;
 
 use crate::Release;
 use crate::keras::{Recorded, Tensors, equal_tensors, same};
+use crate::keras_layers::Layer;
 
 pub struct Case<'a> {
     pub case: &'a Value,
@@ -21,28 +17,6 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn arg(&self, name: &str) -> &Value {
-        &self.case["args"][name]
-    }
-
-    fn list(&self, name: &str) -> Option<Vec<usize>> {
-        let list = self.arg(name).as_array()?;
-        Some(list.iter().map(|v| v.as_u64().unwrap() as usize).collect())
-    }
-
-    fn pair(&self, name: &str) -> Option<[usize; 2]> {
-        Some(self.list(name)?[..2].try_into().unwrap())
-    }
-
-    fn padding(&self) -> Padding {
-        if self.arg("padding") == "same" { Padding::Same } else { Padding::Valid }
-    }
-
-    fn stride(&self) -> Stride {
-        let dilations = self.pair("dilation_rate").unwrap_or([1, 1]);
-        Stride { strides: self.pair("strides").unwrap_or([1, 1]), dilations }
-    }
-
     fn floats(&self, name: &str) -> Option<Floats<'_>> {
         let stored = self.case["tensors"].get(name).map(|name| self.tensors.get(name))?;
         Some(Floats { sizes: &stored.sizes, values: &stored.floats })
@@ -52,13 +26,13 @@ impl Case<'_> {
         self.case["tensors"].get(name).map(|name| self.tensors.scales(name))
     }
 
-    fn input(&self, at: usize) -> QTensor {
-        match &self.inputs[at] {
+    fn input(&self, input: &Recorded) -> QTensor {
+        match input {
             Recorded::Quantized(x) => x.clone(),
             // Pixels: 8 bits without sign.
             Recorded::Int(sizes, x) => {
-                let x = FixedPoint::new(sizes, x.iter().copied(), 8, PerChannel::tensor(0)).unwrap();
-                x.with(self.arithmetic).into()
+                let (values, frac) = (x.iter().copied(), PerChannel::tensor(0));
+                FixedPoint::new_in(self.arithmetic, sizes, values, 8, frac).unwrap().into()
             }
             other => panic!("{other:?}"),
         }
@@ -73,62 +47,14 @@ impl Case<'_> {
             rescaling_rate: rescaling_rate.as_ref(),
             release: self.release.of_layers(),
         };
-        let x = self.input(0);
-        let floats = |name| self.floats(name).unwrap_or_else(|| panic!("no {name}"));
-        let bias = self.floats("bias");
-        let transposed = || Transposed {
-            strides: self.pair("strides").unwrap(),
-            padding: self.padding(),
-            output_padding: self.pair("output_padding"),
+        let inputs: Vec<QTensor> = self.inputs.iter().map(|input| self.input(input)).collect();
+        let layer = Layer {
+            class: self.case["name"].as_str().unwrap(),
+            args: &self.case["args"],
+            inputs: &inputs,
+            floats: &|name| self.floats(name),
         };
-        match self.case["name"].as_str().unwrap() {
-            "QuantizedConv2D" => {
-                let value = self.arg("padding_value");
-                let padding_value = match value {
-                    Value::Null => None,
-                    Value::Array(values) => Some(values.iter().map(|v| v.as_f64().unwrap() as f32).collect()),
-                    value => Some(vec![value.as_f64().unwrap() as f32]),
-                };
-                let conv = Conv2D { stride: self.stride(), padding: self.padding(), padding_value };
-                conv2d(&x, floats("kernel"), bias, &conv, &context)
-            }
-            "QuantizedConv2DTranspose" => {
-                conv2d_transpose(&x, floats("kernel"), bias, &transposed(), &context)
-            }
-            "QuantizedDepthwiseConv2D" => {
-                depthwise_conv2d(&x, floats("kernel"), bias, self.stride(), self.padding(), &context)
-            }
-            "QuantizedDepthwiseConv2DTranspose" => {
-                depthwise_conv2d_transpose(&x, floats("kernel"), bias, &transposed(), &context)
-            }
-            "QuantizedSeparableConv2D" => {
-                let (depthwise, pointwise) = (floats("depthwise_kernel"), floats("pointwise_kernel"));
-                separable_conv2d(&x, depthwise, pointwise, bias, self.stride(), self.padding(), &context)
-            }
-            "QuantizedDense" => dense(&x, floats("kernel"), bias, &context),
-            "QuantizedAdd" => {
-                add(&x, &self.input(1), self.arg("average").as_bool().unwrap_or(false), &context)
-            }
-            "QuantizedConcatenate" => {
-                concatenate(&x, &self.input(1), self.arg("axis").as_i64().unwrap() as isize, &context)
-            }
-            "QuantizedMaxPool2D" => {
-                let window = self.pair("pool_size").unwrap();
-                let strides = self.pair("strides").unwrap_or(window);
-                max_pool2d(&x, window, strides, self.padding(), &context)
-            }
-            "QuantizedGlobalAveragePooling2D" => {
-                global_average_pooling2d(&x, self.arg("keepdims").as_bool().unwrap(), &context)
-            }
-            "QuantizedReLU" => relu(&x, self.arg("max_value").as_f64().map(|v| v as f32), &context),
-            "QuantizedFlatten" => flatten(&x, &context),
-            "QuantizedPermute" => permute(&x, &self.list("dims").unwrap(), &context),
-            "QuantizedReshape" => reshape(&x, &self.list("target_shape").unwrap(), &context),
-            "QuantizedRescaling" => rescaling(&x, self.arg("scale").as_f64().unwrap() as f32, &context),
-            "QuantizedDropout" => Ok(Layered { output: x, recorded: Default::default() }),
-            "QuantizedBatchNormalization" => batch_normalization(&x, floats("a"), floats("b"), &context),
-            other => panic!("no layer {other}"),
-        }
+        Ok(layer.run(&context)?.0)
     }
 
     /// What differs from the output or, if they are asked for, a recorded constant.

@@ -5,6 +5,8 @@
 mod figures;
 #[path = "../common/keras.rs"]
 mod keras;
+#[path = "../common/keras_layers.rs"]
+mod keras_layers;
 mod layers;
 mod operations;
 

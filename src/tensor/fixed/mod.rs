@@ -32,7 +32,8 @@ use thiserror::Error;
 pub use grid::{Arithmetic, FixedPoint, frac_bits_for};
 pub use qfloat::{QFloat, QTensor, optimal_scales, quantize_scales};
 pub use quantizers::{
-    Aligned, AlignedQuantizer, Observer, OutputQuantizer, Ranges, Requantized, WeightAxis, WeightQuantizer,
+    Aligned, AlignedQuantizer, InputQuantizer, Observer, OutputQuantizer, Ranges, Requantized, WeightAxis,
+    WeightQuantizer,
 };
 pub use window::{Padding, Stride};
 
@@ -70,7 +71,7 @@ pub enum FixedError {
     Shapes { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("`{operation}` has no {what} for a tensor of shape {sizes:?}")]
     Argument { operation: &'static str, what: String, sizes: Vec<usize> },
-    #[error("the range {range} has no frac bits")]
+    #[error("the range {range} has no grid")]
     Range { range: String },
     #[error("a power of a fixed-point tensor is 0 or 1, not {exponent}")]
     Power { exponent: u32 },

@@ -200,6 +200,44 @@ impl OutputQuantizer {
     }
 }
 
+/// Floats that enter a network, on the grid that their calibrated ranges allow (quantizers §1.6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputQuantizer {
+    pub bitwidth: u32,
+    /// Without sign, the smallest number that was seen is brought to 0.
+    pub signed: bool,
+    /// Smallest and largest numbers seen, one or one for each channel.
+    pub range_min: PerChannel<f32>,
+    pub range_max: PerChannel<f32>,
+}
+
+impl InputQuantizer {
+    /// # Errors
+    /// Too few bits; without sign, a smallest number above 0; shapes that do not go together.
+    pub fn quantize(&self, sizes: &[usize], x: &[f32]) -> Result<QTensor> {
+        let bits = value_bits(self.bitwidth, self.signed)?;
+        let range = |low: f32, high: f32| match self.signed {
+            true => high.abs().max(low.abs()),
+            false => high - low,
+        };
+        let unlike = || FixedError::Scales { operation: "input quantizer" };
+        let ranges = self.range_min.zip(&self.range_max, range).ok_or_else(unlike)?;
+        let frac = ranges.map(|range| frac_bits_for(bits, range, true).unwrap_or(0));
+        let fixed = FixedPoint::quantize(sizes, x, bits, Some(frac.clone()))?;
+        if self.signed {
+            return Ok(fixed.into());
+        }
+        if let Some(low) = self.range_min.entries.iter().find(|&&low| low > 0.0) {
+            return Err(FixedError::Range { range: format!("from {low}") });
+        }
+        let one = PerChannel::tensor(1.0);
+        let zeros: Vec<f32> = self.range_min.entries.iter().map(|low| -low).collect();
+        let zero_sizes: &[usize] = if self.range_min.axis.is_some() { &[zeros.len()] } else { &[] };
+        let zero = QFloat::quantize(zero_sizes, &zeros, bits, one.clone(), frac)?;
+        Ok(QFloat::new(fixed, one)?.add(&zero)?.into())
+    }
+}
+
 /// The moving maximum of magnitudes over batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observer {

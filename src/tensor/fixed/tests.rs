@@ -186,7 +186,7 @@ fn what_has_no_result_is_refused() {
         (FixedPoint::new(&[2], [1, 2], 62, at(0)), "62 value bits, of at most 61"),
         (FixedPoint::new(&[2], [1], 7, at(0)), "`fixed point` does not take shapes [2] and [1]"),
         (FixedPoint::new(&[2], [1, 2], 7, PerChannel::last(vec![1, 2, 3])), "3 entries for an axis of 2"),
-        (quantize_scales(&PerChannel::tensor(0.0), 8), "the range 0 has no frac bits"),
+        (quantize_scales(&PerChannel::tensor(0.0), 8), "the range 0 has no grid"),
     ] {
         let error = found.expect_err(code).to_string();
         assert!(error.contains(code), "{error} instead of {code}");
