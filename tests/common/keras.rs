@@ -82,9 +82,14 @@ impl Tensors {
         Self(each.collect())
     }
 
+    /// The tensor of this name. Keys with `/` are written with `|` in an `.npz`.
+    pub fn find(&self, name: &str) -> Option<&Stored> {
+        self.0.get(name).or_else(|| self.0.get(&name.replace('/', "|")))
+    }
+
     pub fn get(&self, name: &Value) -> &Stored {
         let name = name.as_str().unwrap();
-        self.0.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
+        self.find(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }
 
     /// One number, or the name of several: along the last axis, or the one before where the last is 1.

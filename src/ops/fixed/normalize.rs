@@ -21,9 +21,10 @@ pub fn batch_normalization(x: &QTensor, a: Floats, b: Floats, context: &Context)
     let product = QFloat::multiplied(&x, &a)?;
     work.tensor("a", a);
     let bits = LayerConfig::bits(config.b_quantizer.as_ref());
-    let b = context.aligned(bits, true).quantize(b.sizes, b.values, &product)?.values;
-    let sum = product.add(&b)?;
-    work.tensor("b", b);
+    let b = context.aligned(bits, true).quantize(b.sizes, b.values, &product)?;
+    let sum = product.add(&b.values)?;
+    work.tensor("b", b.values);
+    work.shift("b_shift", b.shift);
     work.finish(sum)
 }
 

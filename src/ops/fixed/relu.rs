@@ -18,10 +18,11 @@ pub fn relu(x: &QTensor, max_value: Option<f32>, context: &Context) -> Result<La
         None => x.map(|fixed| fixed.maximum(&fixed.zeros_like()?))?,
         Some(most) => {
             let bits = LayerConfig::bits(context.config.max_value_quantizer.as_ref());
-            let most = context.aligned(bits, false).quantize(&[], &[most], &x)?.values;
-            let least = most.map(|fixed| fixed.zeros_like())?;
-            let result = x.clip(&least, &most)?;
-            work.tensor("max_value", most);
+            let most = context.aligned(bits, false).quantize(&[], &[most], &x)?;
+            let least = most.values.map(|fixed| fixed.zeros_like())?;
+            let result = x.clip(&least, &most.values)?;
+            work.tensor("max_value", most.values);
+            work.shift("max_value_shift", most.shift);
             result
         }
     };

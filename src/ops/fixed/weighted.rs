@@ -69,25 +69,24 @@ fn padded(work: &mut Work, x: &QTensor, values: &[f32], kernel: &[usize], conv: 
     let bits = LayerConfig::bits(work.context.config.weight_quantizer.as_ref());
     let quantizer = work.context.aligned(bits, true);
     let (fixed, scales) = (float.fixed(), float.scales().clone());
-    let result = match values {
+    let (result, value) = match values {
         [value] => {
-            let value = quantizer.quantize(&[], &[*value], float)?.values;
-            let result = fixed.pad(&pads, value.fixed())?;
-            work.tensor("padding", value);
-            result
+            let value = quantizer.quantize(&[], &[*value], float)?;
+            (fixed.pad(&pads, value.values.fixed())?, value)
         }
         _ if values.len() == channels => {
-            let value = quantizer.quantize(&[channels], values, float)?.values;
+            let value = quantizer.quantize(&[channels], values, float)?;
             let zero = FixedPoint::new(&[], [0], fixed.value_bits(), fixed.frac_bits().clone())?;
-            let result = fixed.sub(value.fixed())?.pad(&pads, &zero)?.add(value.fixed())?;
-            work.tensor("padding", value);
-            result
+            let around = value.values.fixed();
+            (fixed.sub(around)?.pad(&pads, &zero)?.add(around)?, value)
         }
         _ => {
             let what = format!("{} padding values for {channels} channels", values.len());
             return Err(LayerError::Config { layer: LAYER, what });
         }
     };
+    work.tensor("padding", value.values);
+    work.shift("padding_shift", value.shift);
     Ok(QFloat::new(result, scales)?.into())
 }
 
