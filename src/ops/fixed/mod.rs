@@ -193,6 +193,13 @@ impl<'a> Work<'a> {
         Ok(result)
     }
 
+    /// The output of a layer with weights, from the product with them.
+    fn finish_weighted(mut self, product: QFloat, weights: QFloat, bias: Option<Floats>) -> Result<Layered> {
+        self.tensor("weights", weights);
+        let sum = self.with_bias(product, bias)?;
+        self.finish(sum)
+    }
+
     /// The output: through the output quantizer, if there is one.
     fn finish(mut self, sum: impl Into<QTensor>) -> Result<Layered> {
         let sum = sum.into();

@@ -43,9 +43,7 @@ pub fn conv2d(
         padding = Padding::Valid;
     }
     let sum = QFloat::convolution(&x, &weights, conv.stride, padding)?;
-    work.tensor("weights", weights);
-    let sum = work.with_bias(sum, bias)?;
-    work.finish(sum)
+    work.finish_weighted(sum, weights, bias)
 }
 
 /// The input with numbers around it: as many as [`Padding::Same`] has without dilations.
@@ -147,9 +145,7 @@ pub fn conv2d_transpose(
     })?;
     let sum =
         QFloat::transposed_convolution(x.fixed(), &weights, conv.strides, conv.padding, [rows, columns])?;
-    work.tensor("weights", weights);
-    let sum = work.with_bias(sum, bias)?;
-    work.finish(sum)
+    work.finish_weighted(sum, weights, bias)
 }
 
 /// `kernel` is `[h, w, channels, 1]`. Channels of the input may have frac bits of their own.
@@ -165,13 +161,11 @@ pub fn depthwise_conv2d(
     context: &Context,
 ) -> Result<Layered> {
     fixed_only("QuantizedDepthwiseConv2D", x)?;
-    let mut work = Work::new(context);
+    let work = Work::new(context);
     let x = promoted(x, buffer(context, context.release.convolution_buffer))?;
     let weights = quantized(context.config.weight_quantizer.as_ref(), WeightAxis::Axis(-2), kernel)?;
     let sum = QFloat::depthwise_convolution(x.fixed(), &weights, stride, padding)?;
-    work.tensor("weights", weights);
-    let sum = work.with_bias(sum, bias)?;
-    work.finish(sum)
+    work.finish_weighted(sum, weights, bias)
 }
 
 /// Twice the map, with a kernel `[h, w, channels, 1]` that has one scale.
@@ -196,9 +190,7 @@ pub fn depthwise_conv2d_transpose(
     let weights = quantized(context.config.weight_quantizer.as_ref(), WeightAxis::Tensor, kernel)?;
     let sum = x.fixed().depthwise_transposed_convolution(weights.fixed(), conv.strides)?;
     let sum = QFloat::new(sum, weights.scales().clone())?;
-    work.tensor("weights", weights);
-    let sum = work.with_bias(sum, bias)?;
-    work.finish(sum)
+    work.finish_weighted(sum, weights, bias)
 }
 
 /// A depthwise convolution whose kernel has one scale, and a 1×1 convolution of its sums, which are not rounded between.
@@ -238,7 +230,5 @@ pub fn dense(x: &QTensor, kernel: Floats, bias: Option<Floats>, context: &Contex
     let x = work.prepared(x, buffer(context, 28))?;
     let weights = quantized(context.config.weight_quantizer.as_ref(), LAST, kernel)?;
     let sum = QFloat::matmul(&x, &weights, false, false)?;
-    work.tensor("weights", weights);
-    let sum = work.with_bias(sum, bias)?;
-    work.finish(sum)
+    work.finish_weighted(sum, weights, bias)
 }

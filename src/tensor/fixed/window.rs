@@ -54,12 +54,113 @@ impl Side {
     }
 }
 
+/// Windows of a map: for each position of the output, the taps of the kernel that lie on the map, with the positions
+/// that they lie on.
+struct Windows {
+    out: [usize; 2],
+    taps: Vec<Vec<(usize, usize)>>,
+}
+
+impl Windows {
+    /// `rows` and `columns` say where a tap of a window lies along either side.
+    fn new(
+        out: [usize; 2],
+        [kh, kw]: [usize; 2],
+        width: usize,
+        rows: impl Fn(usize, usize) -> Option<usize>,
+        columns: impl Fn(usize, usize) -> Option<usize>,
+    ) -> Self {
+        let mut taps = Vec::new();
+        for (y, z) in (0..out[0]).flat_map(|y| (0..out[1]).map(move |z| (y, z))) {
+            let mut inside = Vec::new();
+            for (i, row) in (0..kh).filter_map(|i| Some((i, rows(y, i)?))) {
+                inside.extend((0..kw).filter_map(|j| Some((i * kw + j, row * width + columns(z, j)?))));
+            }
+            taps.push(inside);
+        }
+        Self { out, taps }
+    }
+
+    /// What `f` makes of each frame, given by where it begins, window and channel of the output, in row-major order.
+    fn each(
+        &self,
+        frames: usize,
+        frame: usize,
+        channels: usize,
+        f: impl Fn(usize, &[(usize, usize)], usize) -> i128,
+    ) -> (Vec<usize>, Vec<i128>) {
+        let mut values = Vec::new();
+        for begin in (0..frames).map(|at| at * frame) {
+            for taps in &self.taps {
+                values.extend((0..channels).map(|channel| f(begin, taps, channel)));
+            }
+        }
+        (vec![frames, self.out[0], self.out[1], channels], values)
+    }
+}
+
 impl FixedPoint {
-    fn sides(&self, kernel: [usize; 2], stride: Stride, padding: Padding) -> Option<[Side; 2]> {
+    fn windows(&self, kernel: [usize; 2], stride: Stride, padding: Padding) -> Option<Windows> {
         let &[_, h, w, _] = self.sizes() else { return None };
         let side =
             |size, i: usize| Side::new(size, kernel[i], stride.strides[i], stride.dilations[i], padding);
-        Some([side(h, 0)?, side(w, 1)?])
+        let (rows, columns) = (side(h, 0)?, side(w, 1)?);
+        let out = [rows.out, columns.out];
+        Some(Windows::new(out, kernel, w, |y, i| rows.at(y, i), |z, j| columns.at(z, j)))
+    }
+
+    /// Windows of a transposed convolution: the positions of the input that give to each of the output.
+    fn scattered(
+        &self,
+        kernel: [usize; 2],
+        strides: [usize; 2],
+        padding: Padding,
+        out: [usize; 2],
+    ) -> Option<Windows> {
+        let &[_, h, w, _] = self.sizes() else { return None };
+        let side = |size, i: usize| Scatter::new(size, kernel[i], strides[i], padding, out[i]);
+        let (rows, columns) = (side(h, 0)?, side(w, 1)?);
+        Some(Windows::new(out, kernel, w, |y, i| rows.from(y, i), |z, j| columns.from(z, j)))
+    }
+
+    /// Sums over all channels of the input.
+    fn dense_sums(&self, kernel: &Self, windows: &Windows) -> (Vec<usize>, Vec<i128>) {
+        let (frames, c, out) = (self.sizes()[0], self.sizes()[3], kernel.sizes()[3]);
+        let (x, k) = (self.elements(), kernel.elements());
+        let narrow = fits(self, kernel, k.len() / out.max(1));
+        windows.each(frames, self.frame(), out, |begin, taps, filter| {
+            let pairs = taps.iter().flat_map(|&(tap, place)| {
+                (0..c).map(move |from| (x[begin + place * c + from], k[(tap * c + from) * out + filter]))
+            });
+            self.arithmetic.keep(sum_of_products(pairs, !narrow))
+        })
+    }
+
+    /// Sums over each channel by itself.
+    fn channel_sums(&self, kernel: &Self, windows: &Windows) -> (Vec<usize>, Vec<i128>) {
+        let (frames, c) = (self.sizes()[0], self.sizes()[3]);
+        let (x, k) = (self.elements(), kernel.elements());
+        let narrow = fits(self, kernel, k.len() / c.max(1));
+        windows.each(frames, self.frame(), c, |begin, taps, channel| {
+            let pairs =
+                taps.iter().map(|&(tap, place)| (x[begin + place * c + channel], k[tap * c + channel]));
+            self.arithmetic.keep(sum_of_products(pairs, !narrow))
+        })
+    }
+
+    /// Number of elements of one frame of a map.
+    fn frame(&self) -> usize {
+        self.sizes().iter().skip(1).product()
+    }
+
+    fn product(
+        &self,
+        kernel: &Self,
+        operation: &'static str,
+        (sizes, sums): (Vec<usize>, Vec<i128>),
+    ) -> Result<Self> {
+        let frac_bits = self.product_bits(kernel, operation)?;
+        Self::saturated(&sizes, sums, self.value_bits, frac_bits, self.arithmetic)
     }
 
     /// The convolution with a kernel `[h, w, in, out]`, padded by 0.
@@ -67,30 +168,14 @@ impl FixedPoint {
     /// # Errors
     /// Shapes that do not go together; a per-axis tensor.
     pub fn convolution(&self, kernel: &Self, stride: Stride, padding: Padding) -> Result<Self> {
-        self.per_tensor("convolution")?;
-        let mismatch = || self.shapes("convolution", kernel);
-        let (&[n, _, w, c], &[kh, kw, depth, out]) = (self.sizes(), kernel.sizes()) else {
-            return Err(mismatch());
+        const OPERATION: &str = "convolution";
+        self.per_tensor(OPERATION)?;
+        let windows = match (self.sizes(), kernel.sizes()) {
+            (&[.., c], &[kh, kw, depth, _]) if c == depth => self.windows([kh, kw], stride, padding),
+            _ => None,
         };
-        let sides = self.sides([kh, kw], stride, padding).filter(|_| c == depth);
-        let [rows, columns] = sides.ok_or_else(mismatch)?;
-        let (x, k) = (self.elements(), kernel.elements());
-        let frame = rows.size * w * c;
-        let sum = |at: usize, y: usize, z: usize, f: usize, wide: bool| {
-            let taps = (0..kh).flat_map(|i| Some((i, rows.at(y, i)?)));
-            let taps = taps.flat_map(|(i, row)| {
-                (0..kw).filter_map(move |j| Some((i * kw + j, row * w + columns.at(z, j)?)))
-            });
-            let pairs = taps.flat_map(|(tap, place)| {
-                (0..c).map(move |c_in| (x[at * frame + place * c + c_in], k[(tap * c + c_in) * out + f]))
-            });
-            sum_of_products(pairs, wide)
-        };
-        let wide = !fits(self, kernel, kh * kw * c);
-        let sizes = [n, rows.out, columns.out, out];
-        let values = positions(sizes).map(|[at, y, z, f]| self.arithmetic.keep(sum(at, y, z, f, wide)));
-        let frac_bits = self.product_bits(kernel, "convolution")?;
-        Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
+        let windows = windows.ok_or_else(|| self.shapes(OPERATION, kernel))?;
+        self.product(kernel, OPERATION, self.dense_sums(kernel, &windows))
     }
 
     /// The convolution of each channel by itself, with a kernel `[h, w, channels, 1]`.
@@ -98,26 +183,13 @@ impl FixedPoint {
     /// # Errors
     /// Shapes that do not go together.
     pub fn depthwise_convolution(&self, kernel: &Self, stride: Stride, padding: Padding) -> Result<Self> {
-        let mismatch = || self.shapes("depthwise_convolution", kernel);
-        let (&[n, _, w, c], &[kh, kw, depth, 1]) = (self.sizes(), kernel.sizes()) else {
-            return Err(mismatch());
+        const OPERATION: &str = "depthwise_convolution";
+        let windows = match (self.sizes(), kernel.sizes()) {
+            (&[.., c], &[kh, kw, depth, 1]) if c == depth => self.windows([kh, kw], stride, padding),
+            _ => None,
         };
-        let sides = self.sides([kh, kw], stride, padding).filter(|_| c == depth);
-        let [rows, columns] = sides.ok_or_else(mismatch)?;
-        let (x, k) = (self.elements(), kernel.elements());
-        let frame = rows.size * w * c;
-        let wide = !fits(self, kernel, kh * kw);
-        let sizes = [n, rows.out, columns.out, c];
-        let values = positions(sizes).map(|[at, y, z, channel]| {
-            let taps = (0..kh).flat_map(|i| Some((i, rows.at(y, i)?)));
-            let taps = taps.flat_map(|(i, row)| {
-                (0..kw).filter_map(move |j| Some((i * kw + j, row * w + columns.at(z, j)?)))
-            });
-            let pairs = taps.map(|(tap, place)| (x[at * frame + place * c + channel], k[tap * c + channel]));
-            self.arithmetic.keep(sum_of_products(pairs, wide))
-        });
-        let frac_bits = self.product_bits(&kernel.squeezed(), "depthwise_convolution")?;
-        Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
+        let windows = windows.ok_or_else(|| self.shapes(OPERATION, kernel))?;
+        self.product(&kernel.squeezed(), OPERATION, self.channel_sums(kernel, &windows))
     }
 
     /// The transposed convolution with a kernel `[h, w, in, out]`, to a map of `size`: position `i` of the input
@@ -133,28 +205,14 @@ impl FixedPoint {
         padding: Padding,
         size: [usize; 2],
     ) -> Result<Self> {
-        self.per_tensor("transposed_convolution")?;
-        let mismatch = || self.shapes("transposed_convolution", kernel);
-        let (&[n, h, w, c], &[kh, kw, depth, out]) = (self.sizes(), kernel.sizes()) else {
-            return Err(mismatch());
+        const OPERATION: &str = "transposed_convolution";
+        self.per_tensor(OPERATION)?;
+        let windows = match (self.sizes(), kernel.sizes()) {
+            (&[.., c], &[kh, kw, depth, _]) if c == depth => self.scattered([kh, kw], strides, padding, size),
+            _ => None,
         };
-        let rows = Scatter::new(h, kh, strides[0], padding, size[0]).filter(|_| c == depth);
-        let (rows, columns) = (rows, Scatter::new(w, kw, strides[1], padding, size[1]));
-        let (rows, columns) = rows.zip(columns).ok_or_else(mismatch)?;
-        let (x, k) = (self.elements(), kernel.elements());
-        let wide = !fits(self, kernel, kh * kw * c);
-        let sizes = [n, size[0], size[1], out];
-        let values = positions(sizes).map(|[at, y, z, f]| {
-            let taps = (0..kh).filter_map(|i| Some((i, rows.from(y, i)?))).flat_map(|(i, row)| {
-                (0..kw).filter_map(move |j| Some((i * kw + j, row * w + columns.from(z, j)?)))
-            });
-            let pairs = taps.flat_map(|(tap, place)| {
-                (0..c).map(move |c_in| (x[(at * h * w + place) * c + c_in], k[(tap * c + c_in) * out + f]))
-            });
-            self.arithmetic.keep(sum_of_products(pairs, wide))
-        });
-        let frac_bits = self.product_bits(kernel, "transposed_convolution")?;
-        Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
+        let windows = windows.ok_or_else(|| self.shapes(OPERATION, kernel))?;
+        self.product(kernel, OPERATION, self.dense_sums(kernel, &windows))
     }
 
     /// The transposed convolution of each channel by itself with a kernel `[h, w, channels, 1]`, padded like
@@ -166,29 +224,15 @@ impl FixedPoint {
         const OPERATION: &str = "depthwise_transposed_convolution";
         self.per_tensor(OPERATION)?;
         kernel.per_tensor(OPERATION)?;
-        let mismatch = || self.shapes(OPERATION, kernel);
-        let (&[n, h, w, c], &[kh, kw, depth, 1]) = (self.sizes(), kernel.sizes()) else {
-            return Err(mismatch());
+        let windows = match (self.sizes(), kernel.sizes()) {
+            (&[_, h, w, c], &[kh, kw, depth, 1]) if c == depth => {
+                let size = h.checked_mul(strides[0]).zip(w.checked_mul(strides[1]));
+                size.and_then(|(h, w)| self.scattered([kh, kw], strides, Padding::Same, [h, w]))
+            }
+            _ => None,
         };
-        let side = |size: usize, kernel, stride: usize| {
-            let out = size.checked_mul(stride).filter(|_| c == depth)?;
-            Some((Scatter::new(size, kernel, stride, Padding::Same, out)?, out))
-        };
-        let sides = side(h, kh, strides[0]).zip(side(w, kw, strides[1]));
-        let ((rows, height), (columns, width)) = sides.ok_or_else(mismatch)?;
-        let (x, k) = (self.elements(), kernel.elements());
-        let wide = !fits(self, kernel, kh * kw);
-        let sizes = [n, height, width, c];
-        let values = positions(sizes).map(|[at, y, z, channel]| {
-            let taps = (0..kh).filter_map(|i| Some((i, rows.from(y, i)?))).flat_map(|(i, row)| {
-                (0..kw).filter_map(move |j| Some((i * kw + j, row * w + columns.from(z, j)?)))
-            });
-            let pairs =
-                taps.map(|(tap, place)| (x[(at * h * w + place) * c + channel], k[tap * c + channel]));
-            self.arithmetic.keep(sum_of_products(pairs, wide))
-        });
-        let frac_bits = self.product_bits(kernel, OPERATION)?;
-        Self::saturated(&sizes, values, self.value_bits, frac_bits, self.arithmetic)
+        let windows = windows.ok_or_else(|| self.shapes(OPERATION, kernel))?;
+        self.product(kernel, OPERATION, self.channel_sums(kernel, &windows))
     }
 
     /// The largest of each window and channel; what is beyond the map is never it.
@@ -197,19 +241,12 @@ impl FixedPoint {
     /// No map, or a window without positions.
     pub fn max_pool(&self, window: [usize; 2], strides: [usize; 2], padding: Padding) -> Result<Self> {
         let stride = Stride { strides, dilations: [1, 1] };
-        let sides = self.sides(window, stride, padding);
-        let (&[n, _, w, c], Some([rows, columns])) = (self.sizes(), sides) else {
-            return Err(self.argument("max_pool", format!("window {window:?}")));
-        };
-        let x = self.elements();
-        let frame = rows.size * w * c;
-        let sizes = [n, rows.out, columns.out, c];
-        let values = positions(sizes).map(|[at, y, z, channel]| {
-            let rows = (0..window[0]).filter_map(|i| rows.at(y, i));
-            let taps =
-                rows.flat_map(|row| (0..window[1]).filter_map(move |j| Some(row * w + columns.at(z, j)?)));
+        let windows = self.windows(window, stride, padding);
+        let windows = windows.ok_or_else(|| self.argument("max_pool", format!("window {window:?}")))?;
+        let (x, frames, c) = (self.elements(), self.sizes()[0], self.sizes()[3]);
+        let (sizes, values) = windows.each(frames, self.frame(), c, |begin, taps, channel| {
             // A window of `Same` begins before the end of the map and reaches into it.
-            taps.map(|place| x[at * frame + place * c + channel]).max().unwrap_or(0).into()
+            taps.iter().map(|(_, place)| x[begin + place * c + channel]).max().unwrap_or(0).into()
         });
         Self::saturated(&sizes, values, self.value_bits, self.frac_bits.clone(), self.arithmetic)
     }
@@ -262,10 +299,4 @@ impl Scatter {
         let at = reached / self.stride;
         (reached % self.stride == 0 && at < self.size).then_some(at)
     }
-}
-
-/// Every index of a rank-4 tensor, in row-major order.
-fn positions(sizes: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
-    let [n, h, w, c] = sizes;
-    (0..n * h * w * c).map(move |at| [at / (h * w * c), at / (w * c) % h, at / c % w, at % c])
 }
