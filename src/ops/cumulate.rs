@@ -1,5 +1,6 @@
-//! The sum of all elements up to each: `cum_sum`.
+//! The sum, or the product, of all elements up to each: `cum_sum`, `cum_prod`.
 
+use super::body::Body;
 use super::number::{NUMBERS, Number, for_number};
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
@@ -9,69 +10,146 @@ use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
-    vec![Box::new(CumSum)]
+    vec![Box::new(Cumulate::Sum), Box::new(Cumulate::Prod)]
 }
 
-pub struct CumSum;
+/// One operator each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cumulate {
+    Sum,
+    Prod,
+}
 
-impl CumSum {
-    fn axis(call: &Call) -> Result<usize, OpError> {
+impl Cumulate {
+    /// Name, ONNX name, documentation, and the opset that brought it.
+    fn row(self) -> (&'static str, &'static str, &'static str, i64) {
+        match self {
+            Cumulate::Sum => (
+                "cum_sum",
+                "CumSum",
+                "`y[…, i, …] = sum over k <= i of x[…, k, …]` along `axis`; with `exclusive` over `k < i`, with `reverse` \
+                 over `k >= i` or `k > i`. The sum starts with 0 and the element that is farthest; floats are rounded \
+                 once a step, integers wrap.\n\n\
+                 * C1: x is plain, a float or an integer.\n\
+                 * C2: 0 <= axis < rank of x.",
+                11,
+            ),
+            Cumulate::Prod => (
+                "cum_prod",
+                "CumProd",
+                "`y[…, i, …] = product over k <= i of x[…, k, …]` along `axis`, whose size is known; with `exclusive` over \
+                 `k < i`, with `reverse` over `k >= i` or `k > i`. The product starts with 1 and the element that is \
+                 farthest; floats are rounded once a step, integers wrap.\n\n\
+                 * C1: x is plain, a float or an integer.\n\
+                 * C2: 0 <= axis < rank of x.",
+                26,
+            ),
+        }
+    }
+
+    fn axis(self, call: &Call) -> Result<usize, OpError> {
         call.same_plain("C1", &NUMBERS)?;
         call.flag("exclusive")?;
         call.flag("reverse")?;
-        call.axis("C2", "axis", call.ty(0)?.shape.rank())
+        let x = &call.ty(0)?.shape;
+        let axis = call.axis("C2", "axis", x.rank())?;
+        // Files have no such product, but one for each power of two below the size.
+        if self == Cumulate::Prod {
+            call.known(&x[axis])?;
+        }
+        Ok(axis)
+    }
+
+    /// The products by doubling: of 1, 2, 4, … elements up to each.
+    fn lower_prod(self, cx: &LowerCx) -> Result<Lowered, OpError> {
+        let (x, axis) = (cx.call.ty(0)?, self.axis(&cx.call)?);
+        let (size, reverse) = (cx.call.known(&x.shape[axis])? as i64, cx.call.flag("reverse")?);
+        let mut body = Body::of_node(cx);
+        let axes = body.vector(vec![axis as i64]);
+        let one = body.tensor(Tensor::scalar(1i32).cast(x.storage()));
+        // Every element is the one `by` before it, and the first ones are 1.
+        let shifted = |body: &mut Body, y: &str, by: i64| {
+            let (start, end) = if reverse { (by, size) } else { (0, size - by) };
+            let (start, end) = (body.vector(vec![start]), body.vector(vec![end]));
+            let kept = body.op("Slice", &[y, &start, &end, &axes]);
+            let pads = body.vector(if reverse { vec![0, by] } else { vec![by, 0] });
+            body.op("Pad", &[&kept, &pads, &one, &axes])
+        };
+        let mut y = cx.operand_names.first().cloned().unwrap_or_default();
+        let exclusive = cx.call.flag("exclusive")? && size > 0;
+        if exclusive {
+            y = shifted(&mut body, &y, 1);
+        }
+        let mut by = 1;
+        while by < size {
+            let before = shifted(&mut body, &y, by);
+            y = body.op("Mul", &[&y, &before]);
+            by *= 2;
+        }
+        if !exclusive && size < 2 {
+            body.op("Identity", &[&y]);
+        }
+        Ok(body.nodes_of(cx))
     }
 }
 
-impl Operator for CumSum {
+impl Operator for Cumulate {
     fn schema(&self) -> Schema {
-        Schema::new(
-            "cum_sum",
-            "`y[…, i, …] = sum over k <= i of x[…, k, …]` along `axis`; with `exclusive` over `k < i`, with `reverse` \
-             over `k >= i` or `k > i`. The sum starts with 0 and the element that is farthest; floats are rounded \
-             once a step, integers wrap.\n\n\
-             * C1: x is plain, a float or an integer.\n\
-             * C2: 0 <= axis < rank of x.",
-        )
-        .operand("x")
-        .required_attr("axis", AttrKind::Int)
-        .attr("exclusive", false)
-        .attr("reverse", false)
-        .rounding()
+        let (name, _, doc, _) = self.row();
+        Schema::new(name, doc)
+            .operand("x")
+            .required_attr("axis", AttrKind::Int)
+            .attr("exclusive", false)
+            .attr("reverse", false)
+            .rounding()
     }
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
-        Self::axis(call)?;
+        self.axis(call)?;
         Ok(vec![call.ty(0)?.clone()])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
-        fn go<T: Number>(inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
-            let axis = CumSum::axis(&inputs.call)?;
+        fn go<T: Number>(
+            inputs: &Inputs,
+            axis: usize,
+            first: T,
+            combine: fn(T, T) -> T,
+        ) -> Result<Vec<Tensor>, OpError> {
             let (exclusive, reverse) = (inputs.call.flag("exclusive")?, inputs.call.flag("reverse")?);
             let (x, sizes) = (inputs.elements::<T>(0)?, inputs.get(0)?.sizes());
             let (size, step) = (sizes[axis], sizes[axis + 1..].iter().product::<usize>());
             let mut y = x.to_vec();
             let starts = (0..x.len()).step_by((size * step).max(1)).flat_map(|outer| outer..outer + step);
             for start in starts {
-                let mut sum = T::default();
+                let mut all = first;
                 for i in 0..size {
                     let at = start + step * if reverse { size - 1 - i } else { i };
-                    let next = sum.add(x[at]);
-                    y[at] = if exclusive { sum } else { next };
-                    sum = next;
+                    let next = combine(all, x[at]);
+                    y[at] = if exclusive { all } else { next };
+                    all = next;
                 }
             }
             inputs.call.result(sizes, y)
         }
-        for_number!(inputs.call, inputs.get(0)?.dtype(), T => go::<T>(inputs))
+        let axis = self.axis(&inputs.call)?;
+        for_number!(inputs.call, inputs.get(0)?.dtype(), T => match self {
+            Cumulate::Sum => go::<T>(inputs, axis, T::default(), Number::add),
+            Cumulate::Prod => go::<T>(inputs, axis, T::ONE, Number::mul),
+        })
     }
 
     fn quantize(&self) -> Quantize {
-        Quantize::No("a sum runs on the device only inside a layer")
+        Quantize::No(match self {
+            Cumulate::Sum => "a sum runs on the device only inside a layer",
+            Cumulate::Prod => "the device has no product of two values",
+        })
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
+        if *self == Cumulate::Prod {
+            return self.lower_prod(cx);
+        }
         let axis = cx.initializer("axis", Tensor::scalar(cx.call.int("axis")?));
         let mut inputs = cx.operand_names.to_vec();
         inputs.push(axis);
@@ -81,7 +159,7 @@ impl Operator for CumSum {
     }
 
     fn lifts(&self) -> Vec<Lift> {
-        fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+        fn lift(name: &str, cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
             let x = cx.operand(0)?;
             let rank = cx.ty(0)?.shape.rank();
             cx.operand(1)?;
@@ -93,9 +171,11 @@ impl Operator for CumSum {
                 .with("axis", cx.axis(axis, rank, rank)?)
                 .with("exclusive", cx.int("exclusive", 0)? != 0)
                 .with("reverse", cx.int("reverse", 0)? != 0);
-            Ok(vec![cx.op("cum_sum", attrs, &[x])?])
+            Ok(vec![cx.op(name, attrs, &[x])?])
         }
-        vec![Lift::standard("CumSum", [Version::new(11, 2, &["exclusive", "reverse"])], lift)]
+        let (name, onnx, _, since) = self.row();
+        let versions = [Version::new(since, 2, &["exclusive", "reverse"])];
+        vec![Lift::standard(onnx, versions, move |cx| lift(name, cx))]
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -133,5 +213,35 @@ mod tests {
         assert_eq!(sums(axis(1).with("reverse", true)), [6, 5, 3, 15, 11, 6]);
         assert_eq!(sums(axis(1).with("reverse", true).with("exclusive", true)), [5, 3, 0, 11, 6, 0]);
         assert_eq!(eval("cum_sum", axis(0), &[tensor::<f32>(&[0], [])]), Ok(tensor::<f32>(&[0], [])));
+    }
+
+    #[test]
+    fn products() {
+        let axis = |axis: i64| Attrs::new().with("axis", axis);
+        check_labels("cum_prod", &[("C1", axis(0), &["bool[2]"]), ("C2", axis(1), &["f32[2]"])]);
+        assert_unknown_size(infer("cum_prod", axis(0), &[ty("f32[N, 3]")]));
+        assert_eq!(shape("cum_prod", axis(1), &["f32[N, 3]"]), "f32[N, 3]");
+        let products = |attrs: Attrs, x: &Tensor| {
+            let y = eval("cum_prod", attrs.clone(), std::slice::from_ref(x)).unwrap();
+            assert_eq!(read_back("cum_prod", attrs, std::slice::from_ref(x)), y);
+            y.elements::<i64>().unwrap().to_vec()
+        };
+        for size in 0..10i64 {
+            let x = tensor(&[1, size as usize, 1], (1..=size).map(|v| v * 1001 - 4000).collect::<Vec<_>>());
+            let whole: Vec<i64> = x.elements::<i64>().unwrap().to_vec();
+            for (exclusive, reverse) in [(false, false), (false, true), (true, false), (true, true)] {
+                let attrs = axis(1).with("exclusive", exclusive).with("reverse", reverse);
+                let expected = (0..whole.len()).map(|i| {
+                    let others = usize::from(exclusive);
+                    let range = if reverse { i + others..whole.len() } else { 0..i + 1 - others };
+                    whole[range].iter().fold(1i64, |product, v| product.wrapping_mul(*v))
+                });
+                assert_eq!(products(attrs, &x), expected.collect::<Vec<_>>(), "{size} {exclusive} {reverse}");
+            }
+        }
+        let x = tensor(&[2, 3], [1i64, 2, 3, 4, 5, 6]);
+        assert_eq!(products(axis(0), &x), [1, 2, 3, 4, 10, 18]);
+        let floats = eval("cum_prod", axis(0), &[tensor(&[3], [0.5f32, 4.0, -3.0])]);
+        assert_eq!(floats, Ok(tensor(&[3], [0.5f32, 2.0, -6.0])));
     }
 }

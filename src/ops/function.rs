@@ -494,6 +494,11 @@ pub fn of_layers(name: &str) -> Option<&'static Function> {
     in_layers().find(|function| function.layer == name)
 }
 
+/// The function that ONNX calls so.
+pub fn of_onnx(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.onnx == name)
+}
+
 /// Whether an operator runs in layers behind their accumulator.
 pub fn is_activation(op: &str) -> bool {
     matches!(op, "relu" | "clip") || in_layers().any(|function| function.name == op)
@@ -518,6 +523,11 @@ impl Function {
     /// Its value in f32, as its operator has it.
     pub fn value(&self, x: f32, parameters: [f32; 2]) -> f32 {
         (self.f32)(x, parameters).canonical()
+    }
+
+    /// Its value in f64, as its operator has it.
+    pub fn wide_value(&self, x: f64, parameters: [f32; 2]) -> f64 {
+        (self.f64)(x, parameters.map(f64::from)).canonical()
     }
 
     /// Its operator as a step of a layer, with the parameters that the layer has.

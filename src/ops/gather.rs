@@ -88,6 +88,7 @@ impl Operator for Gather {
             Ok(vec![cx.op("gather", Attrs::new().with("axis", axis), &[x, i])?])
         }
         let mut lifts = vec![Lift::standard("Gather", [Version::new(1, 2, &["axis"])], lift)];
+        lifts.push(Lift::standard("Compress", [Version::new(9, 2, &["axis"])], lift_compress));
         lifts.extend(resize::lifts());
         lifts
     }
@@ -101,6 +102,41 @@ impl Operator for Gather {
         let i = Tensor::new(&[2, 2], vec![0i64, -1, 1, 1]);
         vec![Example { attrs: Attrs::new().with("axis", 1), operands: vec![x, i] }]
     }
+}
+
+/// What a condition chooses, which has to be known: it decides how much that is.
+fn lift_compress(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
+    let mut x = cx.operand(0)?;
+    cx.operand(1)?;
+    let condition = cx.constant(1);
+    let condition = condition.as_deref().and_then(Tensor::elements::<bool>);
+    let condition = condition.ok_or_else(|| OpError::Unsupported {
+        op: cx.node.op_type.clone(),
+        what: "`condition` that is not a constant, so that the size of the result is open,".to_owned(),
+        way_out: Some(
+            "fix the condition when the model is exported, or keep all and mask it by Where".to_owned(),
+        ),
+    })?;
+    // Sizes in memory.
+    let chosen = (0i64..).zip(condition).filter(|(_, chosen)| **chosen).map(|(at, _)| at);
+    let chosen: Vec<i64> = chosen.collect();
+    let rank = cx.ty(0)?.shape.rank();
+    let axis = match cx.opt_int("axis")? {
+        Some(axis) => cx.axis(axis, rank, rank)?,
+        None => {
+            x = cx.step("flat", "reshape", Attrs::new().with("shape", vec![-1]), &[x])?;
+            0
+        }
+    };
+    // Below the rank.
+    let size = cx.builder.graph.ty(x).shape[axis as usize].fixed();
+    if let (Some(size), Some(&last)) = (size, chosen.last())
+        && usize::try_from(last).is_ok_and(|last| last >= size)
+    {
+        return Err(cx.invalid(format!("`condition` chooses element {last} of {size}")));
+    }
+    let chosen = cx.add_const("chosen", Tensor::vector(chosen));
+    Ok(vec![cx.op("gather", Attrs::new().with("axis", axis), &[x, chosen])?])
 }
 
 #[cfg(test)]
@@ -135,5 +171,22 @@ mod tests {
         let attrs = Attrs::new().with("axis", 0);
         let own = eval("gather", attrs.clone(), &[x.clone(), i.clone()]).unwrap();
         assert_eq!(read_back("gather", attrs, &[x, i]), own);
+    }
+
+    #[test]
+    fn conditions_choose() {
+        let x = || Operand::Input(tensor(&[3, 2], [1i8, 2, 3, 4, 5, 6]));
+        let compress = |axis: Option<i64>, condition: &[bool]| {
+            let axis = axis.map(|axis| ("axis", OnnxAttr::Int(axis)));
+            let condition = Operand::Constant(Tensor::vector(condition.to_vec()));
+            lift_and_eval(&onnx("Compress", axis.as_slice()), 11, &[x(), condition])
+        };
+        assert_eq!(compress(Some(0), &[false, true, true]), Ok(tensor(&[2, 2], [3i8, 4, 5, 6])));
+        assert_eq!(compress(Some(-1), &[false, true]), Ok(tensor(&[3, 1], [2i8, 4, 6])));
+        assert_eq!(compress(None, &[false, true, false, false, true]), Ok(tensor(&[2], [2i8, 5])));
+        assert_eq!(compress(Some(0), &[]), Ok(tensor::<i8>(&[0, 2], [])));
+        assert!(matches!(compress(Some(1), &[false, false, true]), Err(OpError::Invalid { .. })));
+        let open = lift(&onnx("Compress", &[]), 11, &[x(), Operand::Typed(ty("bool[3]"))]);
+        assert!(matches!(open, Err(OpError::Unsupported { way_out: Some(_), .. })));
     }
 }

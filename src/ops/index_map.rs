@@ -5,6 +5,7 @@
 
 use ndarray::Axis;
 
+use super::stretch;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OpError, Operator, Quantize, Schema,
     Version,
@@ -384,8 +385,9 @@ impl Operator for Expand {
     fn lifts(&self) -> Vec<Lift> {
         vec![Lift::standard("Expand", [Version::new(8, 2, &[])], |cx| {
             let x = cx.operand(0)?;
-            let Some(shape) = cx.constant_ints(1, "shape")? else {
-                return Err(cx.invalid("needs a shape"));
+            let shape = match cx.constant_ints(1, "shape") {
+                Err(error) => return Ok(vec![stretch::expanded(cx)?.ok_or(error)?]),
+                Ok(shape) => shape.ok_or_else(|| cx.invalid("needs a shape"))?,
             };
             Ok(vec![cx.op("expand", Attrs::new().with("shape", shape), &[x])?])
         })]

@@ -19,6 +19,8 @@ mod windows;
 
 mod activation;
 mod arithmetic;
+mod bitwise;
+mod col2im;
 mod compare;
 mod conv;
 mod conv3d;
@@ -26,11 +28,13 @@ mod conv_transpose;
 mod convert;
 mod cumulate;
 mod dense;
+mod det;
 mod einsum;
 mod elementwise;
 pub mod fixed;
 mod function;
 mod gather;
+mod grid_sample;
 mod index_map;
 mod integer;
 pub mod layer;
@@ -44,14 +48,19 @@ mod power;
 mod prelu;
 mod product;
 mod quantized;
+mod recurrent;
 mod reduce;
 mod resize;
+mod reverse_sequence;
+mod roi_align;
 mod scatter;
 mod shape;
 mod sizes;
 mod softmax;
 mod split;
+mod stretch;
 mod temporal;
+mod unpool;
 mod upsample;
 
 #[cfg(test)]
@@ -84,16 +93,20 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         function::operators,
         compare::operators,
         gather::operators,
+        grid_sample::operators,
         index_map::operators,
         layer::operators,
         activation::operators,
         arithmetic::operators,
+        bitwise::operators,
+        col2im::operators,
         conv::operators,
         conv3d::operators,
         conv_transpose::operators,
         convert::operators,
         cumulate::operators,
         dense::operators,
+        det::operators,
         integer::operators,
         movement::operators,
         norm::operators,
@@ -102,13 +115,18 @@ fn built_in() -> Vec<Box<dyn Operator>> {
         pool::operators,
         power::operators,
         prelu::operators,
+        recurrent::operators,
         reduce::operators,
+        reverse_sequence::operators,
+        roi_align::operators,
         scatter::operators,
         shape::operators,
         sizes::operators,
         softmax::operators,
         split::operators,
+        stretch::operators,
         temporal::operators,
+        unpool::operators,
         upsample::operators,
         windows::operators,
     ];

@@ -3,7 +3,7 @@
 use std::ops::{Div, Mul, Neg, Sub};
 
 use crate::kernels::{Float, Ordered};
-use crate::tensor::{DType, Element};
+use crate::tensor::{DType, Element, round};
 
 /// `f32` and `f64`. Every operation rounds once, to nearest even, alike on every CPU; `exp` is that
 /// of the pure-Rust `libm`.
@@ -24,10 +24,15 @@ pub trait Real:
     fn exp(self) -> Self;
     /// The p-th root of a number that is not negative.
     fn root(self, p: i64) -> Self;
+    fn floor(self) -> Self;
+    /// The nearest integer, ties to the even one.
+    fn half_even(self) -> Self;
+    /// The integer part; the nearest i64 where it is none, and 0 for NaN.
+    fn integer(self) -> i64;
 }
 
 macro_rules! reals {
-    ($($T:ident $sqrt:ident $exp:ident $pow:ident;)*) => {$(
+    ($($T:ident $sqrt:ident $exp:ident $pow:ident $floor:ident $half_even:ident;)*) => {$(
         impl Real for $T {
             fn sqrt(self) -> Self {
                 libm::$sqrt(self)
@@ -44,13 +49,25 @@ macro_rules! reals {
                     _ => libm::$pow(self, 1.0 / p as $T),
                 }
             }
+
+            fn floor(self) -> Self {
+                libm::$floor(self)
+            }
+
+            fn half_even(self) -> Self {
+                round::$half_even(self)
+            }
+
+            fn integer(self) -> i64 {
+                self as i64
+            }
         }
     )*};
 }
 
 reals! {
-    f32 sqrtf expf powf;
-    f64 sqrt exp pow;
+    f32 sqrtf expf powf floorf half_even_f32;
+    f64 sqrt exp pow floor half_even;
 }
 
 /// The types that element-wise arithmetic is defined for.
@@ -58,6 +75,7 @@ pub trait Number: Element {
     /// No value is less, and none greater: infinities for floats.
     const LEAST: Self;
     const GREATEST: Self;
+    const ONE: Self;
 
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -75,6 +93,7 @@ macro_rules! float_numbers {
         impl Number for $T {
             const LEAST: Self = <$T>::NEG_INFINITY;
             const GREATEST: Self = <$T>::INFINITY;
+            const ONE: Self = 1.0;
 
             fn add(self, other: Self) -> Self {
                 (self + other).canonical()
@@ -122,6 +141,7 @@ macro_rules! integer_numbers {
         impl Number for $T {
             const LEAST: Self = <$T>::MIN;
             const GREATEST: Self = <$T>::MAX;
+            const ONE: Self = 1;
 
             fn add(self, other: Self) -> Self {
                 self.wrapping_add(other)

@@ -313,7 +313,8 @@ impl LiftCx<'_> {
         self.builder.graph.add_const(&name, tensor, loc)
     }
 
-    fn result_name(&self) -> String {
+    /// What the nodes of this node are called: its first output that is asked for.
+    pub fn result_name(&self) -> String {
         self.node.outputs.iter().find(|name| !name.is_empty()).unwrap_or(&self.node.name).clone()
     }
 
@@ -452,6 +453,22 @@ impl LiftCx<'_> {
             None => Ok(None),
             Some(OnnxAttr::Ints(v)) => Ok(Some(v)),
             Some(_) => Err(self.attr_kind(name, "list of int")),
+        }
+    }
+
+    pub fn opt_floats(&self, name: &str) -> Result<Option<&[f32]>, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(None),
+            Some(OnnxAttr::Floats(v)) => Ok(Some(v)),
+            Some(_) => Err(self.attr_kind(name, "list of float")),
+        }
+    }
+
+    pub fn opt_texts(&self, name: &str) -> Result<Option<&[String]>, OpError> {
+        match self.node.attrs.get(name) {
+            None => Ok(None),
+            Some(OnnxAttr::Strs(v)) => Ok(Some(v)),
+            Some(_) => Err(self.attr_kind(name, "list of string")),
         }
     }
 }

@@ -252,7 +252,7 @@ impl Operator for TopK {
             let attrs =
                 Attrs::new().with("k", k).with("axis", axis).with("largest", cx.int("largest", 1)? != 0);
             // Any order is as good as another where it need not be sorted.
-            let name = cx.node.outputs.iter().find(|name| !name.is_empty()).unwrap_or(&cx.node.name).clone();
+            let name = cx.result_name();
             let node = cx.builder.node("top_k", attrs, vec![Some(x)], &name)?;
             Ok([0, 1].map(|result| ValueId { node, result }).to_vec())
         }

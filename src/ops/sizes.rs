@@ -1,6 +1,7 @@
 //! Sizes as numbers, and tensors made of sizes: `shape`; ONNX's Shape, Size, ConstantOfShape, Range and EyeLike
 //! become constants where the sizes are known.
 
+use super::stretch::Open;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
     Schema, Version, onnx_to_dtype,
@@ -119,8 +120,12 @@ fn sizes_and_count(cx: &LiftCx, ints: &[i64]) -> Result<(Vec<usize>, usize), OpE
 const MAX_MADE: usize = 1 << 28;
 
 fn lift_constant(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
-    let Some(ints) = cx.constant_ints(0, "input")? else {
-        return Err(cx.invalid("needs the sizes"));
+    let (ints, open) = match cx.constant_ints(0, "input") {
+        Ok(ints) => (ints.ok_or_else(|| cx.invalid("needs the sizes"))?, None),
+        Err(error) => {
+            let open = Open::of(cx, 0).ok_or_else(|| error.clone())?;
+            (open.sizes.clone(), Some((open, error)))
+        }
     };
     let (sizes, count) = sizes_and_count(cx, &ints)?;
     let value = match cx.node.attrs.get("value") {
@@ -135,7 +140,10 @@ fn lift_constant(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
         array.as_slice().and_then(|value| filled(value, &sizes, count))
     });
     let made = made.ok_or_else(|| cx.unsupported(format!("a constant of sizes {sizes:?}")))?;
-    constant(cx, made)
+    match open {
+        Some((open, error)) => Ok(vec![open.stretched(cx, made)?.ok_or(error)?]),
+        None => constant(cx, made),
+    }
 }
 
 /// `start + i * delta` for as many i as stay before the limit.

@@ -147,7 +147,7 @@ fn lift(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     if sizes.len() != outputs {
         return Err(cx.invalid(format!("gives {outputs} outputs, and the sizes of {}", sizes.len())));
     }
-    let name = cx.node.outputs.iter().find(|name| !name.is_empty()).unwrap_or(&cx.node.name).clone();
+    let name = cx.result_name();
     let attrs = Attrs::new().with("axis", axis).with("sizes", sizes);
     let node = cx.builder.node("split", attrs, vec![Some(x)], &name)?;
     Ok((0..outputs as u32).map(|result| ValueId { node, result }).collect())

@@ -143,7 +143,7 @@ pub fn lift_and_eval(node: &OnnxNode, opset: i64, operands: &[Operand]) -> Resul
     eval_graph(&graph, inputs, result)
 }
 
-/// A value of a graph of operators with one result each.
+/// A value of a graph.
 pub fn eval_graph(
     graph: &Graph,
     inputs: impl IntoIterator<Item = Tensor>,
@@ -160,8 +160,10 @@ pub fn eval_graph(
             let operands: Vec<Option<Tensor>> =
                 node.operands.iter().map(|operand| operand.map(|value| values[&value].clone())).collect();
             let results = registry.eval(op, attrs, &operands, Arithmetic::Exact)?;
-            assert!(node.results[0].ty.shape.admits(results[0].sizes()));
-            values.insert(value, results[0].clone());
+            for (result, tensor) in (0..).zip(results) {
+                assert!(node.results[result as usize].ty.shape.admits(tensor.sizes()));
+                values.insert(ValueId { node: id, result }, tensor);
+            }
         }
     }
     Ok(values[&result].clone())

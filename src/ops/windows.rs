@@ -199,7 +199,7 @@ impl Windows {
 pub fn lift_max(cx: &mut LiftCx) -> Result<Vec<ValueId>, OpError> {
     let x = cx.operand(0)?;
     let attrs = Windows::attrs(cx)?.with("column_major", cx.int("storage_order", 0)? != 0);
-    let name = cx.node.outputs.iter().find(|name| !name.is_empty()).unwrap_or(&cx.node.name).clone();
+    let name = cx.result_name();
     let node = cx.builder.node("max_pool", attrs, vec![Some(x)], &name)?;
     Ok([0, 1].map(|result| ValueId { node, result }).to_vec())
 }

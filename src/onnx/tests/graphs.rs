@@ -210,6 +210,28 @@ fn sizes_may_be_computed_from_open_ones() {
     assert_eq!(code(reshaped(&["rest", "batch", "batch"])), "Q0308");
 }
 
+/// As exporters begin a state, or repeat a token: for each of an open batch.
+#[test]
+fn tensors_may_have_open_sizes() {
+    let sized = |last: NodeProto| {
+        let batch = with(node("Shape", &["x"], &["batch"]), "end", OnnxAttr::Int(1));
+        let list = with(node("Concat", &["one", "batch", "three"], &["sizes"]), "axis", OnnxAttr::Int(0));
+        let mut m = model(vec![batch, list, last]);
+        for (name, size) in [("one", 1i64), ("three", 3)] {
+            graph_of(&mut m).initializer.push(tensor::encode(Some(name), &Tensor::vector(vec![size])));
+        }
+        let token = Tensor::vector(vec![1.0f32, 2.0, 3.0]);
+        graph_of(&mut m).initializer.push(tensor::encode(Some("token"), &token));
+        read(m).unwrap()
+    };
+    for last in [node("ConstantOfShape", &["sizes"], &["y"]), node("Expand", &["token", "sizes"], &["y"])] {
+        let graph = sized(last);
+        let y = graph.find("y").unwrap();
+        assert_eq!(graph.ty(y).shape.to_string(), "[1, N, 3]");
+        assert_eq!(graph.node(y.node).op(), Some("stretch"));
+    }
+}
+
 #[test]
 fn constants_come_from_initializers_and_nodes() {
     let scalar = |value: f32| Tensor::scalar(value);
