@@ -90,7 +90,8 @@ fn no_code_matches_the_shapes_that_rules_are_for() {
     let mut files = 0;
     visit(&src, &mut |path, text| {
         let at = path.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
-        if at.starts_with("ops/") || looks.contains(&&*at) {
+        // What is below the graph cannot look into it.
+        if at.starts_with("ops/") || at.starts_with("tensor/") || looks.contains(&&*at) {
             return;
         }
         files += 1;

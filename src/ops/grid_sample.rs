@@ -85,7 +85,7 @@ impl Sampling {
     /// What a place on an axis is made of; `None` where that is no number.
     fn taps<T: Real>(&self, place: T, size: usize) -> Option<Taps<T>> {
         let is_number = place.partial_cmp(&place).is_some();
-        let finite = (place - place).partial_cmp(&T::default()).is_some();
+        let finite = place.finite();
         if !is_number || !finite && self.padding == Padding::Reflection {
             return None;
         }

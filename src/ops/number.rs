@@ -29,11 +29,17 @@ pub trait Real:
     fn half_even(self) -> Self;
     /// The integer part; the nearest i64 where it is none, and 0 for NaN.
     fn integer(self) -> i64;
+    /// Whether it is a number, and not infinite.
+    fn finite(self) -> bool;
 }
 
 macro_rules! reals {
     ($($T:ident $sqrt:ident $exp:ident $pow:ident $floor:ident $half_even:ident;)*) => {$(
         impl Real for $T {
+            fn finite(self) -> bool {
+                self.is_finite()
+            }
+
             fn sqrt(self) -> Self {
                 libm::$sqrt(self)
             }

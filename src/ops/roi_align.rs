@@ -118,7 +118,7 @@ impl RoiAlign {
                 0 => Ord::max((-(-bin).floor()).integer(), 0),
                 stated => stated,
             };
-            let finite = (start - start + (bin - bin)).partial_cmp(&T::default()).is_some();
+            let finite = start.finite() && bin.finite();
             (Samples { start, bin, count: usize::try_from(count).unwrap_or_default() }, count, finite)
         };
         let (rows, row_count, finite_rows) = axis(top, bottom, plan.sizes[0]);

@@ -139,12 +139,12 @@ pub fn expanded(cx: &mut LiftCx) -> Result<Option<ValueId>, OpError> {
     let Some(entries) = cx.entries(1) else { return Ok(None) };
     let rank = own.rank().max(entries.len());
     let (mut shape, mut open) = (vec![1i64; rank], Vec::new());
-    for axis in 0..rank {
+    for (axis, size) in shape.iter_mut().enumerate() {
         let entry = (axis + entries.len()).checked_sub(rank).map(|at| &entries[at]);
         let own = (axis + own.rank()).checked_sub(rank).map(|at| &own[at]);
         match (entry, own) {
             (None, _) => {}
-            (Some(Entry::Number(size)), _) => shape[axis] = *size,
+            (Some(Entry::Number(stated)), _) => *size = *stated,
             (Some(Entry::Size(name)), Some(Dim::Symbol(own))) if name == own => {}
             (Some(Entry::Size(name)), None | Some(Dim::Fixed(1))) => open.push((axis, name.clone())),
             _ => return Ok(None),

@@ -228,7 +228,8 @@ fn sequences_end_early() {
                 let part =
                     Attrs::new().with("axes", axes.clone()).with("starts", starts).with("sizes", sizes);
                 let part =
-                    eval("slice", part.with("steps", vec![1; axes.len()]), &[operand.clone()]).unwrap();
+                    eval("slice", part.with("steps", vec![1; axes.len()]), std::slice::from_ref(operand))
+                        .unwrap();
                 operands[position] = Some(part);
             }
             let own = results(op, attrs(), &operands).unwrap();
