@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::files::{InPlace, Outputs, io_fault};
 use super::session::{End, Session};
 use crate::diag::Diagnostics;
-use crate::tensor::{AffineGrid, Direction, Grid, Tensor, TensorType};
+use crate::tensor::{AffineGrid, Direction, FixedGrid, Grid, Tensor, TensorType};
 
 /// Writes tensors as `.npy` files named by their values, and `values.json`.
 pub struct ValueFiles {
@@ -115,5 +115,9 @@ fn grid_json(grid: &Grid) -> Json {
             };
             json!({ "storage": storage.name(), factor: &**factors, "zero": &**zeros, "axis": axis })
         }
+        Grid::Fixed(FixedGrid { storage, value_bits, frac_bits, scales, axis }) => json!({
+            "storage": storage.name(), "value_bits": value_bits, "frac_bits": &**frac_bits,
+            "scale": scales.as_deref(), "axis": axis,
+        }),
     }
 }

@@ -118,7 +118,7 @@ impl<'a> Call<'a> {
         let names = |position| self.schema.operand_name(position);
         self.require(label, first.grid == Grid::Plain(storage) && allowed.contains(&storage), || {
             let allowed: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
-            let quantized = if first.grid.affine().is_some() { "quantized " } else { "" };
+            let quantized = if !first.grid.is_plain() { "quantized " } else { "" };
             format!("{} is stored plainly as {}, found {quantized}{storage}", names(0), allowed.join(", "))
         })?;
         for (position, ty) in types {

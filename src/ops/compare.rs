@@ -282,7 +282,7 @@ impl Operator for Select {
         call.require("C1", c.grid == Grid::Plain(DType::Bool), || {
             format!("c is plain bool, found {}", c.storage())
         })?;
-        let whole = a.grid.affine().is_none_or(|affine| affine.axis.is_none());
+        let whole = a.grid.axis().is_none();
         call.require("C2", a.grid == b.grid && whole, || {
             format!("a and b are on one grid, found {} and {}", a.storage(), b.storage())
         })?;

@@ -36,9 +36,9 @@ impl Operator for Gather {
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let (x, i) = (call.ty(0)?, call.ty(1)?);
         let axis = call.axis("C1", "axis", x.shape.rank())?;
-        let plain = i.grid.affine().is_none() && matches!(i.storage(), DType::I32 | DType::I64);
+        let plain = i.grid.is_plain() && matches!(i.storage(), DType::I32 | DType::I64);
         call.require("C2", plain, || format!("i is plain i32 or i64, found {}", i.storage()))?;
-        let whole = x.grid.affine().is_none_or(|affine| affine.axis.is_none());
+        let whole = x.grid.axis().is_none();
         call.require("C3", whole, || "the grid of x belongs to an axis".to_owned())?;
         let (before, after) = (&x.shape[..axis], &x.shape[axis + 1..]);
         Ok(vec![x.with_shape(Shape::new(before.iter().chain(i.shape.iter()).chain(after).cloned()))])

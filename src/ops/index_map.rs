@@ -49,7 +49,7 @@ fn expect_grid_elsewhere(
     x: &TensorType,
     mut chosen: impl Iterator<Item = usize>,
 ) -> Result<(), OpError> {
-    let grid_axis = x.grid.affine().and_then(|affine| affine.axis);
+    let grid_axis = x.grid.axis();
     let meets = chosen.find(|&axis| Some(axis) == grid_axis);
     call.require(label, meets.is_none(), || {
         format!("the grid of x belongs to axis {}", meets.unwrap_or_default())

@@ -97,7 +97,7 @@ impl Operator for Rescale {
             };
             call.require("C1", allowed && ty.grid == Grid::Plain(storage), || {
                 let allowed = if position == ACC { "i32 or i64" } else { "an integer" };
-                let quantized = if ty.grid.affine().is_some() { "quantized " } else { "" };
+                let quantized = if !ty.grid.is_plain() { "quantized " } else { "" };
                 format!(
                     "{} is stored plainly as {allowed}, found {quantized}{storage}",
                     call.schema.operand_name(position)
@@ -195,9 +195,9 @@ impl Operator for Lookup {
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let (table, i) = (call.ty(0)?, call.ty(1)?);
-        call.require("C1", table.grid.affine().is_none(), || "table is plain, found quantized".to_owned())?;
-        call.require("C1", INDICES.contains(&i.storage()) && i.grid.affine().is_none(), || {
-            let quantized = if i.grid.affine().is_some() { "quantized " } else { "" };
+        call.require("C1", table.grid.is_plain(), || "table is plain, found quantized".to_owned())?;
+        call.require("C1", INDICES.contains(&i.storage()) && i.grid.is_plain(), || {
+            let quantized = if !i.grid.is_plain() { "quantized " } else { "" };
             format!("i is stored plainly as i8, u8, i16, i32 or i64, found {quantized}{}", i.storage())
         })?;
         call.require("C2", table.shape.rank() == 1, || format!("table has one axis, found {}", table.shape))?;

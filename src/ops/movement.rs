@@ -232,7 +232,7 @@ impl Operator for Concat {
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let first = call.ty(0)?;
         let axis = call.axis("C1", "axis", first.shape.rank())?;
-        let grid_axis = first.grid.affine().and_then(|affine| affine.axis);
+        let grid_axis = first.grid.axis();
         call.require("C2", grid_axis != Some(axis), || format!("the grid of x[0] belongs to axis {axis}"))?;
         let mut sum = first.shape[axis].clone();
         for position in 1..call.operands.len() {

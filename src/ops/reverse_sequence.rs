@@ -48,7 +48,7 @@ impl Operator for ReverseSequence {
         call.require("C3", lengths.grid == Grid::Plain(DType::I64) && lengths.shape == expected, || {
             format!("sequence_lens is plain i64{expected}, found {}{}", lengths.storage(), lengths.shape)
         })?;
-        let grid_axis = x.grid.affine().and_then(|affine| affine.axis);
+        let grid_axis = x.grid.axis();
         call.require("C4", grid_axis != Some(axis), || format!("the grid of x belongs to axis {axis}"))?;
         Ok(vec![x.clone()])
     }

@@ -23,7 +23,7 @@ const NO_LAYER: Quantize = Quantize::No("the device does not choose among values
 
 fn expect_indices(call: &Call, label: &'static str) -> Result<(), OpError> {
     let i = call.ty(1)?;
-    let plain = i.grid.affine().is_none() && matches!(i.storage(), DType::I32 | DType::I64);
+    let plain = i.grid.is_plain() && matches!(i.storage(), DType::I32 | DType::I64);
     call.require(label, plain, || format!("i is plain i32 or i64, found {}", i.storage()))
 }
 
@@ -200,7 +200,7 @@ impl Operator for GatherBy {
                 Shape::new(before.chain(&x.shape[batch + length..]).cloned())
             }
         };
-        call.require("C4", x.grid.affine().is_none(), || "x is quantized".to_owned())?;
+        call.require("C4", x.grid.is_plain(), || "x is quantized".to_owned())?;
         Ok(vec![x.with_shape(shape)])
     }
 
@@ -388,7 +388,7 @@ impl Operator for ScatterBy {
             }
         };
         let number = x.storage() != DType::Bool || Self::reduction(call)? == Reduction::None;
-        let plain = x.grid.affine().is_none() && x.grid == updates.grid && number;
+        let plain = x.grid.is_plain() && x.grid == updates.grid && number;
         call.require("C4", plain, || format!("x and updates are {} and {}", x.storage(), updates.storage()))?;
         let fits = |(a, b): (&Dim, &Dim)| a == b;
         let alike =

@@ -8,7 +8,7 @@ use super::{
     Quantize, Schema, Version,
 };
 use crate::ir::{AttrKind, Attrs, ValueId};
-use crate::tensor::{Dim, Grid, Shape, Tensor, TensorType};
+use crate::tensor::{Dim, Shape, Tensor, TensorType};
 
 pub fn operators() -> Vec<Box<dyn Operator>> {
     vec![Box::new(Flatten), Box::new(Reshape), Box::new(Squeeze), Box::new(Unsqueeze)]
@@ -79,13 +79,12 @@ fn regrouped(
     dims: Vec<Dim>,
 ) -> Result<Vec<TensorType>, OpError> {
     let mut ty = x.with_shape(dims);
-    if let Grid::Affine(affine) = &mut ty.grid
-        && let Some(axis) = affine.axis
-    {
+    if let Some(axis) = ty.grid.axis() {
         let before = x.shape.get(..axis).and_then(Product::of);
-        affine.axis = (0..ty.shape.rank())
+        let same = (0..ty.shape.rank())
             .find(|&at| ty.shape.get(at) == x.shape.get(axis) && Product::of(&ty.shape[..at]) == before);
-        call.require(label, affine.axis.is_some(), || {
+        ty.grid.set_axis(same);
+        call.require(label, same.is_some(), || {
             format!("axis {axis} of x, which its grid belongs to, is an axis of {}", ty.shape)
         })?;
     }
@@ -517,9 +516,7 @@ impl Operator for Unsqueeze {
 /// Renumbers the axis of a per-axis grid. An axis that goes away has size 1, and a grid with one
 /// entry has none.
 pub(super) fn move_axis(ty: &mut TensorType, moved: impl Fn(usize) -> Option<usize>) {
-    if let Grid::Affine(affine) = &mut ty.grid {
-        affine.axis = affine.axis.and_then(moved);
-    }
+    ty.grid.set_axis(ty.grid.axis().and_then(moved));
 }
 
 fn lower_with_axes(cx: &mut LowerCx, op_type: &str) -> Result<Lowered, OpError> {

@@ -50,7 +50,7 @@ impl Operator for Split {
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let x = call.ty(0)?;
         let (axis, sizes) = Self::parts(call)?;
-        let grid_axis = x.grid.affine().and_then(|affine| affine.axis);
+        let grid_axis = x.grid.axis();
         call.require("C3", grid_axis != Some(axis), || format!("the grid of x belongs to axis {axis}"))?;
         let part = |&size: &usize| {
             let mut dims = x.shape.to_vec();

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::ir::Attrs;
 use crate::ops::{Arithmetic, OpError, Registry};
-use crate::tensor::{Grid, Tensor, TensorType};
+use crate::tensor::{Tensor, TensorType};
 
 /// A tensor known to the compiler: given, or an operator over such tensors. Evaluated once.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Constant {
         operand_types: &[Option<TensorType>],
         types: &[TensorType],
     ) -> Option<Vec<Self>> {
-        let plain = |ty: &TensorType| matches!(ty.grid, Grid::Plain(_));
+        let plain = |ty: &TensorType| ty.grid.is_plain();
         if !operand_types.iter().flatten().chain(types).all(plain) {
             return None;
         }

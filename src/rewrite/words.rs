@@ -7,11 +7,11 @@ use super::rule::{AttrPattern, Slot};
 use crate::ir::Attr;
 use crate::ops::Registry;
 use crate::syntax::qir::attr_text;
-use crate::tensor::{DType, Grid, Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// Storage and shape.
 pub fn type_words(ty: &TensorType) -> String {
-    let on_grid = matches!(ty.grid, Grid::Affine(_));
+    let on_grid = !ty.grid.is_plain();
     format!("{}{}{}", ty.storage(), ty.shape, if on_grid { " on a grid" } else { "" })
 }
 

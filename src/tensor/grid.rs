@@ -47,12 +47,59 @@ impl PartialEq for AffineGrid {
 
 impl Eq for AffineGrid {}
 
+/// QuantizeML's numbers: `real = v * 2^-frac_bits * scale` with `v` from `-2^value_bits` to `2^value_bits - 1`
+/// (`spec/fixed-point.md`).
+#[derive(Clone, Debug)]
+pub struct FixedGrid {
+    pub storage: DType,
+    /// The sign is not counted.
+    pub value_bits: u32,
+    /// One entry, or one per index of `axis`.
+    pub frac_bits: Arc<[i32]>,
+    /// The same; `None` for a tensor without scales.
+    pub scales: Option<Arc<[f32]>>,
+    /// The axis that the entries belong to; `None` exactly when there is one entry of each.
+    pub axis: Option<usize>,
+}
+
+impl FixedGrid {
+    /// The smallest storage that holds the values.
+    pub fn storage_of(value_bits: u32) -> DType {
+        match value_bits {
+            0..=7 => DType::I8,
+            8..=15 => DType::I16,
+            16..=31 => DType::I32,
+            _ => DType::I64,
+        }
+    }
+
+    /// Lowest and highest stored value.
+    pub fn range(&self) -> (i64, i64) {
+        let bound = 1i64.checked_shl(self.value_bits).unwrap_or(i64::MAX);
+        (-bound, bound - 1)
+    }
+}
+
+impl PartialEq for FixedGrid {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |scales: &Option<Arc<[f32]>>| {
+            scales.as_ref().map(|scales| scales.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+        };
+        (self.storage, self.value_bits, self.axis) == (other.storage, other.value_bits, other.axis)
+            && self.frac_bits == other.frac_bits
+            && bits(&self.scales) == bits(&other.scales)
+    }
+}
+
+impl Eq for FixedGrid {}
+
 /// How stored elements stand for reals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grid {
     /// An element is its own value.
     Plain(DType),
     Affine(AffineGrid),
+    Fixed(FixedGrid),
 }
 
 impl Grid {
@@ -63,13 +110,44 @@ impl Grid {
         match self {
             Grid::Plain(dtype) => *dtype,
             Grid::Affine(affine) => affine.storage,
+            Grid::Fixed(fixed) => fixed.storage,
         }
     }
 
     pub fn affine(&self) -> Option<&AffineGrid> {
         match self {
-            Grid::Plain(_) => None,
             Grid::Affine(affine) => Some(affine),
+            Grid::Plain(_) | Grid::Fixed(_) => None,
+        }
+    }
+
+    pub fn fixed(&self) -> Option<&FixedGrid> {
+        match self {
+            Grid::Fixed(fixed) => Some(fixed),
+            Grid::Plain(_) | Grid::Affine(_) => None,
+        }
+    }
+
+    /// Whether an element is its own value.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Grid::Plain(_))
+    }
+
+    /// The axis whose indices have entries of their own.
+    pub fn axis(&self) -> Option<usize> {
+        match self {
+            Grid::Plain(_) => None,
+            Grid::Affine(affine) => affine.axis,
+            Grid::Fixed(fixed) => fixed.axis,
+        }
+    }
+
+    /// The same entries along another axis.
+    pub fn set_axis(&mut self, axis: Option<usize>) {
+        match self {
+            Grid::Plain(_) => {}
+            Grid::Affine(affine) => affine.axis = axis,
+            Grid::Fixed(fixed) => fixed.axis = axis,
         }
     }
 }

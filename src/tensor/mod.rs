@@ -18,7 +18,7 @@ mod whole_file;
 pub use broadcast::Rows;
 pub use buffer::{Array, Element, Tensor, dispatch};
 pub use dtype::DType;
-pub use grid::{AffineGrid, Direction, Grid, TensorType};
+pub use grid::{AffineGrid, Direction, FixedGrid, Grid, TensorType};
 pub use path::{destination, stays_below};
 pub use shape::{Dim, Shape, broadcast};
 pub use whole_file::WholeFile;

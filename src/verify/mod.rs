@@ -5,7 +5,8 @@ use thiserror::Error;
 use crate::diag::{Diagnostics, Report, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, Range, Value};
 use crate::ops::{OpError, Registry};
-use crate::tensor::{AffineGrid, Grid, TensorType};
+use crate::tensor::fixed::MOST_VALUE_BITS;
+use crate::tensor::{AffineGrid, FixedGrid, Grid, TensorType};
 
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum VerifyError {
@@ -146,31 +147,27 @@ fn check_node(graph: &Graph, registry: &Registry, id: NodeId) -> Vec<VerifyError
 fn describe(ty: &TensorType) -> String {
     match &ty.grid {
         Grid::Plain(dtype) => format!("{dtype}{}", ty.shape),
-        Grid::Affine(affine) => format!("q<{}, …>{}", affine.storage, ty.shape),
+        quantized => format!("q<{}, …>{}", quantized.storage(), ty.shape),
     }
 }
 
 fn check_grid(value: &Value) -> Option<VerifyError> {
-    let what = grid_fault(value.ty.grid.affine()?, &value.ty)?;
-    Some(VerifyError::Grid { name: value.name.to_string(), what })
+    let what = match &value.ty.grid {
+        Grid::Plain(_) => None,
+        Grid::Affine(affine) => affine_fault(affine, &value.ty),
+        Grid::Fixed(fixed) => fixed_fault(fixed, &value.ty),
+    };
+    Some(VerifyError::Grid { name: value.name.to_string(), what: what? })
 }
 
-fn grid_fault(grid: &AffineGrid, ty: &TensorType) -> Option<String> {
+fn affine_fault(grid: &AffineGrid, ty: &TensorType) -> Option<String> {
     let entries = grid.factors.len();
     let zeros = grid.zeros.len();
     if zeros != 1 && zeros != entries {
         return Some(format!("{entries} scales and {zeros} zero points"));
     }
-    match grid.axis {
-        None if entries != 1 => return Some(format!("{entries} scales and no axis")),
-        None => {}
-        Some(axis) => match ty.shape.get(axis) {
-            None => return Some(format!("axis {axis} of a tensor of rank {}", ty.shape.rank())),
-            Some(dim) if dim.fixed() != Some(entries) => {
-                return Some(format!("{entries} scales along an axis of size {dim}"));
-            }
-            Some(_) => {}
-        },
+    if let Some(fault) = axis_fault(grid.axis, entries, "scales", ty) {
+        return Some(fault);
     }
     if let Some(scale) = grid.factors.iter().find(|scale| !scale.is_finite() || **scale <= 0.0) {
         return Some(format!("scale {scale} is not a positive number"));
@@ -180,6 +177,43 @@ fn grid_fault(grid: &AffineGrid, ty: &TensorType) -> Option<String> {
     };
     let zero = grid.zeros.iter().find(|&&zero| i128::from(zero) < low || i128::from(zero) > high)?;
     Some(format!("zero point {zero} is outside {}", grid.storage))
+}
+
+fn fixed_fault(grid: &FixedGrid, ty: &TensorType) -> Option<String> {
+    let frac = grid.frac_bits.len();
+    let scales = grid.scales.as_ref().map_or(1, |scales| scales.len());
+    if frac != 1 && scales != 1 && frac != scales {
+        return Some(format!("{frac} frac bits and {scales} scales"));
+    }
+    if let Some(fault) = axis_fault(grid.axis, frac.max(scales), "frac bits or scales", ty) {
+        return Some(fault);
+    }
+    let mut given = grid.scales.iter().flat_map(|scales| scales.iter());
+    // A rescaling may turn the sign.
+    if let Some(scale) = given.find(|scale| !scale.is_finite()) {
+        return Some(format!("scale {scale} is not a number"));
+    }
+    if grid.value_bits > MOST_VALUE_BITS {
+        return Some(format!("{} value bits, of at most {MOST_VALUE_BITS}", grid.value_bits));
+    }
+    let (low, high) = grid.range();
+    let holds = |(least, most): (i128, i128)| least <= i128::from(low) && most >= i128::from(high);
+    let held = grid.storage.integer_range().is_some_and(holds);
+    (!held).then(|| format!("{} does not hold {} value bits", grid.storage, grid.value_bits))
+}
+
+/// What is wrong with an axis that `entries` belong to.
+fn axis_fault(axis: Option<usize>, entries: usize, what: &str, ty: &TensorType) -> Option<String> {
+    let Some(axis) = axis else {
+        return (entries != 1).then(|| format!("{entries} {what} and no axis"));
+    };
+    match ty.shape.get(axis) {
+        None => Some(format!("axis {axis} of a tensor of rank {}", ty.shape.rank())),
+        Some(dim) if dim.fixed() != Some(entries) => {
+            Some(format!("{entries} {what} along an axis of size {dim}"))
+        }
+        Some(_) => None,
+    }
 }
 
 fn check_range(value: &Value) -> Option<VerifyError> {

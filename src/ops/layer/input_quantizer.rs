@@ -196,7 +196,7 @@ impl Operator for InputQuantizer {
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let x = call.ty(X)?;
-        let plain = x.grid.affine().is_none() && x.storage() != DType::Bool;
+        let plain = x.grid.is_plain() && x.storage() != DType::Bool;
         call.require("C1", plain, || format!("x is plain and no bool, found {}", x.storage()))?;
         let shape: Shape = permutation(call)?
             .into_iter()

@@ -134,7 +134,7 @@ impl Recurrent {
                 _ => (DType::F32, "f32 or f64".to_owned()),
             };
             call.require("C1", ty.grid == Grid::Plain(wanted), || {
-                let quantized = if ty.grid.affine().is_some() { "quantized " } else { "" };
+                let quantized = if !ty.grid.is_plain() { "quantized " } else { "" };
                 let name = call.schema.operand_name(position);
                 format!("{name} is stored plainly as {words}, found {quantized}{}", ty.storage())
             })?;

@@ -9,7 +9,7 @@ use crate::ir::{Graph, Kind, NodeId, Range, ValueId};
 use crate::ops::Why;
 use crate::pass::{PassTrace, RangeSource};
 use crate::rewrite::Applied;
-use crate::tensor::{Grid, TensorType};
+use crate::tensor::TensorType;
 
 /// So many operands are listed.
 const OPERANDS: usize = 8;
@@ -182,7 +182,7 @@ impl Explain<'_> {
             let places: BTreeSet<&Place> = stay.loc.places().collect();
             node.loc.places().any(|place| places.contains(place))
         });
-        let on_grid = matches!(node.results.first().map(|value| &value.ty.grid), Some(Grid::Affine(_)));
+        let on_grid = node.results.first().is_some_and(|value| !value.ty.grid.is_plain());
         match stays {
             Some(stay) if !on_grid && node.op() != Some("Dequantizer") => {
                 let _ = writeln!(out, "\nstays float:\n");

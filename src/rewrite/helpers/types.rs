@@ -102,7 +102,7 @@ pub const IS_QUANTIZED: Helper = Helper {
     params: VALUE,
     result: Kind::Bool,
     doc: "whether its grid is not plain: integers that stand for reals",
-    run: |args| yes(args.value(0)?.is_some_and(|fact| !matches!(fact.ty.grid, Grid::Plain(_)))),
+    run: |args| yes(args.value(0)?.is_some_and(|fact| !fact.ty.grid.is_plain())),
     explain: None,
 };
 

@@ -164,7 +164,7 @@ fn widened(graph: &Graph, registry: &Registry) -> Option<Graph> {
                 let ty = graph.ty(first);
                 let ty = match &ty.grid {
                     Grid::Plain(dtype) => TensorType::new(to(*dtype), ty.shape.clone()),
-                    Grid::Affine(_) => ty.clone(),
+                    Grid::Affine(_) | Grid::Fixed(_) => ty.clone(),
                 };
                 values.insert(first, wide.add_input(&name, ty, node.loc.clone()));
             }

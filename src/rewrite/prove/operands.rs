@@ -227,7 +227,7 @@ impl Search<'_> {
         };
         for (part, is) in slot.into_iter().flat_map(|slot| self.plan.equations(slot)) {
             match (part, self.eval(draft, is)) {
-                (Part::Type, Some(Data::Type(ty))) if matches!(ty.grid, Grid::Plain(_)) => {
+                (Part::Type, Some(Data::Type(ty))) if ty.grid.is_plain() => {
                     return Some(ty);
                 }
                 (Part::Storage, Some(Data::Attr(Attr::DType(dtype)))) => storage = dtype,

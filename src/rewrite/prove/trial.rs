@@ -11,7 +11,7 @@ use super::sheet::{Sheet, Tried};
 use crate::interp::Plan as Run;
 use crate::ir::{Graph, ValueId};
 use crate::ops::{Arithmetic, Registry};
-use crate::tensor::{Grid, Tensor, TensorType};
+use crate::tensor::{Tensor, TensorType};
 
 /// What is wrong with a rule on one instance.
 #[derive(Clone, Debug)]
@@ -153,12 +153,10 @@ fn words(broken: &Broken) -> String {
     match broken {
         Broken::Op(error) => error.to_string(),
         Broken::Type { from, to } => {
-            let ty = |ty: &TensorType| match &ty.grid {
-                Grid::Plain(storage) => format!("{storage}{}", ty.shape),
-                Grid::Affine(grid) => match grid.axis {
-                    Some(axis) => format!("q<{}, axis {axis}, …>{}", grid.storage, ty.shape),
-                    None => format!("q<{}, …>{}", grid.storage, ty.shape),
-                },
+            let ty = |ty: &TensorType| match (ty.grid.is_plain(), ty.grid.axis()) {
+                (true, _) => format!("{}{}", ty.storage(), ty.shape),
+                (false, Some(axis)) => format!("q<{}, axis {axis}, …>{}", ty.storage(), ty.shape),
+                (false, None) => format!("q<{}, …>{}", ty.storage(), ty.shape),
             };
             format!("it would turn {} into {}", ty(from), ty(to))
         }

@@ -134,7 +134,7 @@ pub struct Type<'a> {
 pub enum Grid<'a> {
     Plain(Name<'a>),
     Alias(Name<'a>),
-    Affine { storage: Name<'a>, fields: Vec<(Name<'a>, List<'a>)>, span: Span },
+    Quantized { storage: Name<'a>, parts: Vec<(Name<'a>, List<'a>)>, span: Span },
 }
 
 /// Numbers, given one by one or as a data entry.

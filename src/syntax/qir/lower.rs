@@ -102,7 +102,7 @@ impl<'a> Lower<'a, '_> {
     fn define_data(&mut self, datum: &ast::Data, files: &mut Files) {
         let dtype = match &datum.ty.grid {
             ast::Grid::Plain(name) => self.dtype(name),
-            ast::Grid::Alias(_) | ast::Grid::Affine { .. } => {
+            ast::Grid::Alias(_) | ast::Grid::Quantized { .. } => {
                 let fact = "data are stored elements: their type has no grid".to_owned();
                 self.problems.push(WithPlaces::new(SyntaxError::DataType { fact }).at(datum.ty.span, ""));
                 None

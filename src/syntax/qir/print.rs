@@ -247,6 +247,19 @@ impl Printer<'_> {
                 out.push('>');
                 out
             }
+            Grid::Fixed(fixed) => {
+                let mut out = format!("q<{}", fixed.storage);
+                if let Some(axis) = fixed.axis {
+                    out.push_str(&format!(", axis {axis}"));
+                }
+                let frac = self.list(&format!("{value}.frac"), &fixed.frac_bits);
+                out.push_str(&format!(", bits {}, frac {frac}", fixed.value_bits));
+                if let Some(scales) = &fixed.scales {
+                    out.push_str(&format!(", scale {}", self.list(&format!("{value}.scale"), scales)));
+                }
+                out.push('>');
+                out
+            }
         };
         format!("{grid}{}", shape(&ty.shape))
     }

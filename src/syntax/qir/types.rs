@@ -1,5 +1,6 @@
 //! Types, grids and ranges as written, and what they mean.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ast::{Grid as GridAst, List, Literal, LiteralKind, Name, Type};
@@ -9,7 +10,7 @@ use crate::diag::{Span, WithPlaces, nearest};
 use crate::ir::Range;
 use crate::syntax::error::SyntaxError;
 use crate::syntax::text::Number;
-use crate::tensor::{AffineGrid, DType, Dim, Direction, Grid, Shape, Tensor, TensorType};
+use crate::tensor::{AffineGrid, DType, Dim, Direction, Element, FixedGrid, Grid, Shape, Tensor, TensorType};
 
 impl Lower<'_, '_> {
     pub fn ty(&mut self, ty: &Type) -> Option<TensorType> {
@@ -51,66 +52,85 @@ impl Lower<'_, '_> {
                     None
                 }
             },
-            GridAst::Affine { storage, fields, span } => self.affine(storage, fields, *span),
+            GridAst::Quantized { storage, parts, span } => self.quantized(storage, parts, *span),
         }
     }
 
-    /// Whether entries, axis and storage fit each other is for `verify` to say.
-    fn affine(&mut self, storage: &Name, fields: &[(Name, List)], span: Span) -> Option<Grid> {
-        let dtype = self.dtype(storage);
-        let mut scale: Option<(Direction, Option<Vec<f64>>)> = None;
-        let mut zeros: Option<Option<Vec<i64>>> = None;
-        let mut axis: Option<Option<usize>> = None;
-        for (name, list) in fields {
-            let twice = match &*name.text {
-                "scale" => {
-                    let factors = self.reals(list);
-                    scale.replace((Direction::RealPerInteger, factors)).is_some()
-                }
-                "inv_scale" => {
-                    let factors = self.reals(list);
-                    scale.replace((Direction::IntegerPerReal, factors)).is_some()
-                }
-                "zero" => zeros.replace(self.integers(list)).is_some(),
-                "axis" => {
-                    let one = match list {
-                        List::One(literal) => self.number::<usize>(literal, "an axis"),
-                        other => {
-                            let fact = "an axis is one number".to_owned();
-                            self.problems
-                                .push(WithPlaces::new(SyntaxError::Grid { fact }).at(other.span(), ""));
-                            None
-                        }
-                    };
-                    axis.replace(one).is_some()
-                }
-                other => {
-                    let fact =
-                        format!("a grid has no `{other}`: its parts are scale or inv_scale, zero, axis");
-                    self.problems.push(WithPlaces::new(SyntaxError::Grid { fact }).at(name.span, ""));
-                    return None;
-                }
-            };
-            if twice {
-                let fact = format!("a second `{}`", name.text);
-                self.problems.push(WithPlaces::new(SyntaxError::Grid { fact }).at(name.span, ""));
+    /// An affine grid, or one of powers of two where `bits` and `frac` are among the parts. Whether entries, axis and
+    /// storage fit each other is for `verify` to say.
+    fn quantized(&mut self, storage: &Name, parts: &[(Name, List)], span: Span) -> Option<Grid> {
+        const AFFINE: &[&str] = &["axis", "scale", "inv_scale", "zero"];
+        const FIXED: &[&str] = &["axis", "bits", "frac", "scale"];
+        let storage = self.dtype(storage);
+        let is_fixed = parts.iter().any(|(name, _)| matches!(&*name.text, "bits" | "frac"));
+        let known = if is_fixed { FIXED } else { AFFINE };
+        let mut found: BTreeMap<&str, &List> = BTreeMap::new();
+        for (name, list) in parts {
+            if !known.contains(&&*name.text) {
+                let others = known.join(", ");
+                self.no_grid(name.span, format!("this grid has no `{}`: its parts are {others}", name.text));
+                return None;
+            }
+            if found.insert(&name.text, list).is_some() {
+                self.no_grid(name.span, format!("a second `{}`", name.text));
             }
         }
-        let Some((direction, factors)) = scale else {
-            let fact = "a grid needs `scale` or `inv_scale`".to_owned();
-            self.problems.push(WithPlaces::new(SyntaxError::Grid { fact }).at(span, ""));
-            return None;
+        let axis = match found.get("axis") {
+            Some(list) => self.one::<usize>(list, "an axis").map(Some),
+            None => Some(None),
+        };
+        if is_fixed {
+            let (Some(bits), Some(frac)) = (found.get("bits"), found.get("frac")) else {
+                self.no_grid(span, "a grid of powers of two needs `bits` and `frac`".to_owned());
+                return None;
+            };
+            let value_bits = self.one::<u32>(bits, "a number of value bits");
+            let frac_bits = self.entries::<i32>(frac, "a whole number", "a list of i32");
+            let scales = match found.get("scale") {
+                Some(list) => self.entries::<f32>(list, "a number", "a list of f32").map(|v| Some(v.into())),
+                None => Some(None),
+            };
+            return Some(Grid::Fixed(FixedGrid {
+                storage: storage?,
+                value_bits: value_bits?,
+                frac_bits: frac_bits?.into(),
+                scales: scales?,
+                axis: axis?,
+            }));
+        }
+        let (direction, factors) = match (found.get("scale"), found.get("inv_scale")) {
+            (Some(list), None) => (Direction::RealPerInteger, self.reals(list)),
+            (None, Some(list)) => (Direction::IntegerPerReal, self.reals(list)),
+            _ => {
+                self.no_grid(span, "a grid needs `scale` or `inv_scale`".to_owned());
+                return None;
+            }
+        };
+        let zeros = match found.get("zero") {
+            Some(list) => self.entries::<i64>(list, "a whole number", "a list of i64"),
+            None => Some(vec![0]),
         };
         Some(Grid::Affine(AffineGrid {
-            storage: dtype?,
+            storage: storage?,
             direction,
             factors: factors?.into(),
-            zeros: zeros.unwrap_or_else(|| Some(vec![0]))?.into(),
-            axis: match axis {
-                Some(axis) => Some(axis?),
-                None => None,
-            },
+            zeros: zeros?.into(),
+            axis: axis?,
         }))
+    }
+
+    fn no_grid(&mut self, span: Span, fact: String) {
+        self.problems.push(WithPlaces::new(SyntaxError::Grid { fact }).at(span, ""));
+    }
+
+    fn one<T: Number>(&mut self, list: &List, wanted: &str) -> Option<T> {
+        match list {
+            List::One(literal) => self.number::<T>(literal, wanted),
+            other => {
+                self.no_grid(other.span(), format!("{wanted} is one number"));
+                None
+            }
+        }
     }
 
     /// One number, several, or those of a data entry of f64 or f32.
@@ -131,17 +151,23 @@ impl Lower<'_, '_> {
         }
     }
 
-    fn integers(&mut self, list: &List) -> Option<Vec<i64>> {
+    /// One number, several, or those of a data entry of their type.
+    fn entries<T: Number + Element>(
+        &mut self,
+        list: &List,
+        wanted: &str,
+        wanted_data: &str,
+    ) -> Option<Vec<T>> {
         match list {
-            List::One(literal) => self.number::<i64>(literal, "a whole number").map(|value| vec![value]),
-            List::Inline(literals, _) => self.numbers::<i64>(literals, "a whole number"),
+            List::One(literal) => self.number::<T>(literal, wanted).map(|value| vec![value]),
+            List::Inline(literals, _) => self.numbers::<T>(literals, wanted),
             List::Data(name) => {
                 let tensor = self.datum(name)?;
-                let values = tensor.elements::<i64>().filter(|_| tensor.sizes().len() == 1);
+                let values = tensor.elements::<T>().filter(|_| tensor.sizes().len() == 1);
                 if values.is_none() {
-                    self.wrong_data(name, &tensor, "a list of i64");
+                    self.wrong_data(name, &tensor, wanted_data);
                 }
-                values.map(<[i64]>::to_vec)
+                values.map(<[T]>::to_vec)
             }
         }
     }
