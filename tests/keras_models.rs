@@ -14,7 +14,7 @@ use std::path::Path;
 
 use keras::{Recorded, Tensors, equal_tensors, same};
 use keras_layers::Layer;
-use qirc::ops::fixed::{Constant, Context, Floats, LayerConfig, Release};
+use qirc::ops::fixed::{Constant, Context, Floats, LayerConfig, Output, Release};
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, InputQuantizer, PerChannel, QTensor};
 use serde_json::Value;
 
@@ -93,8 +93,10 @@ impl<'a> Run<'a> {
             (self.variable(name, "range_max"), self.variable(name, "rescaling_rate"));
         let context = Context {
             config: &config,
-            range_max: range_max.as_ref(),
-            rescaling_rate: rescaling_rate.as_ref(),
+            output: Output::Calibrated {
+                range_max: range_max.as_ref(),
+                rescaling_rate: rescaling_rate.as_ref(),
+            },
             release: self.release,
         };
         let args = self.layers.get(name).cloned().unwrap_or(Value::Null);

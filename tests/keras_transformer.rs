@@ -14,7 +14,7 @@ use std::path::Path;
 use keras::{Recorded, Tensors, equal_tensors};
 use keras_layers::Layer;
 use qirc::ops::fixed::{
-    Context, Floats, LayerConfig, LayerError, Release, Softmax, float_attention, head_shift,
+    Context, Floats, LayerConfig, LayerError, Output, Release, Softmax, float_attention, head_shift,
     layer_mad_normalization, shiftmax,
 };
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
@@ -79,8 +79,10 @@ impl Case<'_> {
         let rescaling_rate = self.variable("out_quantizer.rescaling_rate");
         let context = Context {
             config: &config,
-            range_max: range_max.as_ref(),
-            rescaling_rate: rescaling_rate.as_ref(),
+            output: Output::Calibrated {
+                range_max: range_max.as_ref(),
+                rescaling_rate: rescaling_rate.as_ref(),
+            },
             release: self.release,
         };
         let each = |f: &dyn Fn(f32) -> i64| {

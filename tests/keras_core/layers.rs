@@ -1,6 +1,6 @@
 //! Layers, with the constants that they take.
 
-use qirc::ops::fixed::{Constant, Context, Floats, LayerConfig, LayerError, Layered};
+use qirc::ops::fixed::{Constant, Context, Floats, LayerConfig, LayerError, Layered, Output};
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
 use serde_json::Value;
 
@@ -43,8 +43,10 @@ impl Case<'_> {
         let (range_max, rescaling_rate) = (self.per_channel("range_max"), self.per_channel("rescaling_rate"));
         let context = Context {
             config: &config,
-            range_max: range_max.as_ref(),
-            rescaling_rate: rescaling_rate.as_ref(),
+            output: Output::Calibrated {
+                range_max: range_max.as_ref(),
+                rescaling_rate: rescaling_rate.as_ref(),
+            },
             release: self.release.of_layers(),
         };
         let inputs: Vec<QTensor> = self.inputs.iter().map(|input| self.input(input)).collect();

@@ -7,7 +7,7 @@ use crate::keras::Recorded;
 use crate::{Release, folder};
 use qirc::tensor::fixed::{
     AlignedQuantizer, Arithmetic, FixedError, FixedPoint, Observer, OutputQuantizer, Padding, PerChannel,
-    QFloat, QTensor, Ranges, Stride, WeightAxis, WeightQuantizer, frac_bits_for, optimal_scales,
+    QFloat, QTensor, Ranges, Requantizer, Stride, WeightAxis, WeightQuantizer, frac_bits_for, optimal_scales,
     quantize_scales,
 };
 use serde_json::Value;
@@ -322,11 +322,14 @@ impl Case<'_> {
             "output_quantizer" => {
                 let buffer =
                     (self.release == Release::New).then(|| self.bits("buffer_bitwidth").unwrap_or(32));
-                let quantizer = OutputQuantizer {
+                let requantizer = Requantizer {
                     bitwidth: self.bits("bitwidth").unwrap(),
                     signed: self.args["signed"].as_bool().unwrap_or(true),
-                    scale_bits: self.bits("scale_bits"),
                     buffer_bits: buffer,
+                };
+                let quantizer = OutputQuantizer {
+                    requantizer,
+                    scale_bits: self.bits("scale_bits"),
                     range_max: self.per_channel(1),
                     rescaling_rate: self.per_channel(2),
                 };

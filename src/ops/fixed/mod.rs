@@ -34,7 +34,7 @@ pub use weighted::{
 
 use crate::tensor::fixed::{
     AlignedQuantizer, Arithmetic, FixedError, FixedPoint, OutputQuantizer, PerChannel, QFloat, QTensor,
-    Ranges,
+    Ranges, Requantized, Requantizer, WeightAxis, WeightQuantizer,
 };
 
 /// Why a layer has no integers.
@@ -101,6 +101,50 @@ pub struct Floats<'a> {
     pub values: &'a [f32],
 }
 
+/// What a layer is given for a parameter.
+#[derive(Clone, Copy, Debug)]
+pub enum Parameter<'a> {
+    /// Floats, to be quantized as the configuration says.
+    Float(Floats<'a>),
+    /// The constant that they became, as [`Layered::recorded`] has it.
+    Quantized(&'a QTensor),
+}
+
+impl<'a> Parameter<'a> {
+    pub fn sizes(&self) -> &'a [usize] {
+        match self {
+            Parameter::Float(floats) => floats.sizes,
+            Parameter::Quantized(tensor) => tensor.fixed().sizes(),
+        }
+    }
+}
+
+impl<'a> From<Floats<'a>> for Parameter<'a> {
+    fn from(floats: Floats<'a>) -> Self {
+        Parameter::Float(floats)
+    }
+}
+
+impl<'a> From<&'a QTensor> for Parameter<'a> {
+    fn from(tensor: &'a QTensor) -> Self {
+        Parameter::Quantized(tensor)
+    }
+}
+
+/// Where the grid comes from that the output quantizer brings the output to.
+#[derive(Clone, Copy, Debug)]
+pub enum Output<'a> {
+    /// From what was calibrated.
+    Calibrated {
+        /// Largest magnitudes of the output; 1 if none is given.
+        range_max: Option<&'a PerChannel<f32>>,
+        /// What equalization multiplied them by; ones if nothing is given.
+        rescaling_rate: Option<&'a PerChannel<f32>>,
+    },
+    /// It is given, with the integers that stand for the scales, where the layer has some.
+    Given { qscales: Option<&'a FixedPoint>, frac_bits: &'a PerChannel<i32> },
+}
+
 /// A constant that a layer takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Constant {
@@ -119,26 +163,26 @@ pub struct Layered {
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub config: &'a LayerConfig,
-    /// Largest magnitudes of the output; 1 if none is given.
-    pub range_max: Option<&'a PerChannel<f32>>,
-    /// What equalization multiplied them by; ones if nothing is given.
-    pub rescaling_rate: Option<&'a PerChannel<f32>>,
+    pub output: Output<'a>,
     pub release: Release,
 }
 
 impl Context<'_> {
-    fn output_quantizer(&self) -> Option<OutputQuantizer> {
-        let config = self.config.output_quantizer.as_ref()?;
-        let range_max = self.range_max.cloned().unwrap_or_else(|| PerChannel::tensor(1.0));
-        let rescaling_rate = self.rescaling_rate.cloned().unwrap_or_else(|| range_max.map(|_| 1.0));
-        Some(OutputQuantizer {
-            bitwidth: config.bitwidth,
-            signed: config.signed,
-            scale_bits: config.scale_bits,
-            buffer_bits: self.release.own_product_bits.then(|| config.buffer_bitwidth.unwrap_or(32)),
-            range_max,
-            rescaling_rate,
-        })
+    /// The output, through the output quantizer, if there is one.
+    fn requantized(&self, sum: &QTensor) -> Result<Option<Requantized>> {
+        let Some(config) = &self.config.output_quantizer else { return Ok(None) };
+        let buffer_bits = self.release.own_product_bits.then(|| config.buffer_bitwidth.unwrap_or(32));
+        let requantizer = Requantizer { bitwidth: config.bitwidth, signed: config.signed, buffer_bits };
+        Ok(Some(match self.output {
+            Output::Calibrated { range_max, rescaling_rate } => {
+                let range_max = range_max.cloned().unwrap_or_else(|| PerChannel::tensor(1.0));
+                let rescaling_rate = rescaling_rate.cloned().unwrap_or_else(|| range_max.map(|_| 1.0));
+                let quantizer =
+                    OutputQuantizer { requantizer, scale_bits: config.scale_bits, range_max, rescaling_rate };
+                quantizer.quantize(sum)?
+            }
+            Output::Given { qscales, frac_bits } => requantizer.requantize(sum, qscales, frac_bits)?,
+        }))
     }
 
     fn aligned(&self, bitwidth: u32, signed: bool) -> AlignedQuantizer {
@@ -182,20 +226,55 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// Weights with scales, under `name` in the record.
+    fn weights(
+        &mut self,
+        name: &'static str,
+        config: Option<&Bits>,
+        axis: WeightAxis,
+        weights: Parameter,
+    ) -> Result<QFloat> {
+        let weights = match weights {
+            Parameter::Float(Floats { sizes, values }) => {
+                let quantizer = WeightQuantizer { bitwidth: LayerConfig::bits(config), signed: true, axis };
+                quantizer.quantize(sizes, values)?
+            }
+            Parameter::Quantized(given) => scaled(name, given)?,
+        };
+        self.tensor(name, weights.clone());
+        Ok(weights)
+    }
+
+    /// What is added to `other` or compared with it, under `name` in the record, its shift under `shift`.
+    fn aligned(
+        &mut self,
+        [name, shift]: [&'static str; 2],
+        quantizer: AlignedQuantizer,
+        parameter: Parameter,
+        other: &QFloat,
+    ) -> Result<QFloat> {
+        let values = match parameter {
+            Parameter::Float(Floats { sizes, values }) => {
+                let aligned = quantizer.quantize(sizes, values, other)?;
+                self.shift(shift, aligned.shift);
+                aligned.values
+            }
+            Parameter::Quantized(given) => scaled(name, given)?,
+        };
+        self.tensor(name, values.clone());
+        Ok(values)
+    }
+
     /// What was accumulated plus a bias.
-    fn with_bias(&mut self, sum: QFloat, bias: Option<Floats>) -> Result<QFloat> {
+    fn with_bias(&mut self, sum: QFloat, bias: Option<Parameter>) -> Result<QFloat> {
         let Some(bias) = bias else { return Ok(sum) };
         let bits = LayerConfig::bits(self.context.config.bias_quantizer.as_ref());
-        let aligned = self.context.aligned(bits, true).quantize(bias.sizes, bias.values, &sum)?;
-        let result = sum.add(&aligned.values)?;
-        self.tensor("bias", aligned.values);
-        self.shift("bias_shift", aligned.shift);
-        Ok(result)
+        let bias = self.aligned(["bias", "bias_shift"], self.context.aligned(bits, true), bias, &sum)?;
+        Ok(sum.add(&bias)?)
     }
 
     /// The output of a layer with weights, from the product with them.
-    fn finish_weighted(mut self, product: QFloat, weights: QFloat, bias: Option<Floats>) -> Result<Layered> {
-        self.tensor("weights", weights);
+    fn finish_weighted(mut self, product: QFloat, bias: Option<Parameter>) -> Result<Layered> {
         let sum = self.with_bias(product, bias)?;
         self.finish(sum)
     }
@@ -203,10 +282,9 @@ impl<'a> Work<'a> {
     /// The output: through the output quantizer, if there is one.
     fn finish(mut self, sum: impl Into<QTensor>) -> Result<Layered> {
         let sum = sum.into();
-        let output = match self.context.output_quantizer() {
+        let output = match self.context.requantized(&sum)? {
             None => sum,
-            Some(quantizer) => {
-                let requantized = quantizer.quantize(&sum)?;
+            Some(requantized) => {
                 if let Some(scales) = requantized.scales {
                     self.tensor("qscales", scales);
                 }
@@ -215,6 +293,17 @@ impl<'a> Work<'a> {
             }
         };
         Ok(Layered { output, recorded: self.recorded })
+    }
+}
+
+/// A parameter that has scales.
+fn scaled(name: &'static str, given: &QTensor) -> Result<QFloat> {
+    match given {
+        QTensor::Float(float) => Ok(float.clone()),
+        QTensor::Fixed(_) => {
+            let (wanted, found) = ("a tensor with scales", "a fixed-point tensor");
+            Err(LayerError::Operand { layer: name, wanted, found })
+        }
     }
 }
 

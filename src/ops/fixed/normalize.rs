@@ -1,38 +1,35 @@
 //! Normalization (layers-core §2, layers-transformer §4).
 
-use super::{Context, Floats, LayerConfig, LayerError, Layered, Result, Work, fixed_only};
-use crate::tensor::fixed::{PerChannel, QFloat, QTensor, WeightAxis, WeightQuantizer};
+use super::{Context, Floats, LayerConfig, LayerError, Layered, Parameter, Result, Work, fixed_only};
+use crate::tensor::fixed::{PerChannel, QFloat, QTensor, WeightAxis};
 
 /// `x · a + b`: a batch normalization with `a = gamma / sqrt(variance + epsilon)` and `b = beta - mean · a`. As `a`
 /// has one axis, it has one scale.
 ///
 /// # Errors
 /// Scales for each channel of the input.
-pub fn batch_normalization(x: &QTensor, a: Floats, b: Floats, context: &Context) -> Result<Layered> {
+pub fn batch_normalization(x: &QTensor, a: Parameter, b: Parameter, context: &Context) -> Result<Layered> {
     let mut work = Work::new(context);
     let x = work.prepared(x, context.config.buffer().saturating_sub(1))?;
     let config = context.config;
-    let quantizer = WeightQuantizer {
-        bitwidth: LayerConfig::bits(config.a_quantizer.as_ref()),
-        signed: true,
-        axis: WeightAxis::Tensor,
-    };
-    let a = quantizer.quantize(a.sizes, a.values)?;
+    let a = work.weights("a", config.a_quantizer.as_ref(), WeightAxis::Tensor, a)?;
     let product = QFloat::multiplied(&x, &a)?;
-    work.tensor("a", a);
     let bits = LayerConfig::bits(config.b_quantizer.as_ref());
-    let b = context.aligned(bits, true).quantize(b.sizes, b.values, &product)?;
-    let sum = product.add(&b.values)?;
-    work.tensor("b", b.values);
-    work.shift("b_shift", b.shift);
-    work.finish(sum)
+    let b = work.aligned(["b", "b_shift"], context.aligned(bits, true), b, &product)?;
+    work.finish(product.add(&b)?)
 }
 
-/// `gamma · x / mean(|x|) + beta` along the last axis, by one integer division for each element.
+/// `gamma · x / mean(|x|) + beta` along the last axis, by one integer division for each element. What is recorded of
+/// gamma has the number of channels in it.
 ///
 /// # Errors
 /// An input with scales; a token that is all 0.
-pub fn layer_normalization(x: &QTensor, gamma: Floats, beta: Floats, context: &Context) -> Result<Layered> {
+pub fn layer_normalization(
+    x: &QTensor,
+    gamma: Parameter,
+    beta: Parameter,
+    context: &Context,
+) -> Result<Layered> {
     fixed_only("QuantizedLayerNormalization", x)?;
     let mut work = Work::new(context);
     let config = context.config;
@@ -41,13 +38,15 @@ pub fn layer_normalization(x: &QTensor, gamma: Floats, beta: Floats, context: &C
     let x = x.fixed();
     let channels = x.sizes().last().copied().unwrap_or(1) as f32;
     let sum = x.abs()?.reduce_sum(Some(-1), true)?;
-    let scaled: Vec<f32> = gamma.values.iter().map(|gamma| gamma * channels).collect();
-    let quantizer = WeightQuantizer {
-        bitwidth: LayerConfig::bits(config.gamma_quantizer.as_ref()),
-        signed: true,
-        axis: WeightAxis::Tensor,
+    let times_channels: Vec<f32>;
+    let gamma = match gamma {
+        Parameter::Float(floats) => {
+            times_channels = floats.values.iter().map(|gamma| gamma * channels).collect();
+            Floats { values: &times_channels, ..floats }.into()
+        }
+        given => given,
     };
-    let gamma = quantizer.quantize(gamma.sizes, &scaled)?;
+    let gamma = work.weights("gamma", config.gamma_quantizer.as_ref(), WeightAxis::Tensor, gamma)?;
     // Room that the output's scales need.
     let scale_bits = config.output_quantizer.as_ref().and_then(|output| output.scale_bits).unwrap_or(0);
     let room = bits.saturating_sub(scale_bits).saturating_sub(gamma.fixed().value_bits());
@@ -55,13 +54,9 @@ pub fn layer_normalization(x: &QTensor, gamma: Floats, beta: Floats, context: &C
     let (wide, _) = wide.upscale(&PerChannel::tensor(room as i32), Some(bits))?;
     let factors = wide.divide(&sum)?;
     let product = QFloat::new(x.multiply(&factors)?, gamma.scales().clone())?;
-    work.tensor("gamma", gamma);
     let bits = LayerConfig::bits(config.beta_quantizer.as_ref());
-    let beta = context.aligned(bits, true).quantize(beta.sizes, beta.values, &product)?;
-    let sum = product.add(&beta.values)?;
-    work.tensor("beta", beta.values);
-    work.shift("beta_shift", beta.shift);
-    work.finish(sum)
+    let beta = work.aligned(["beta", "beta_shift"], context.aligned(bits, true), beta, &product)?;
+    work.finish(product.add(&beta)?)
 }
 
 /// [`layer_normalization`] in float: `gamma · x / mean(|x|) + beta`.

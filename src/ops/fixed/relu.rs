@@ -1,6 +1,6 @@
 //! The rectifier (layers-core §2).
 
-use super::{Context, LayerConfig, Layered, Result, Work, promoted};
+use super::{Context, LayerConfig, Layered, Parameter, Result, Work, promoted};
 use crate::tensor::fixed::{PerChannel, QFloat, QTensor};
 
 /// `max(x, 0)`, and at most `max_value` if there is one. A tensor without scales gets the scale 1, which an output quantizer
@@ -8,7 +8,7 @@ use crate::tensor::fixed::{PerChannel, QFloat, QTensor};
 ///
 /// # Errors
 /// A largest value that is shifted out of the buffer.
-pub fn relu(x: &QTensor, max_value: Option<f32>, context: &Context) -> Result<Layered> {
+pub fn relu(x: &QTensor, max_value: Option<Parameter>, context: &Context) -> Result<Layered> {
     let mut work = Work::new(context);
     let x = match promoted(x, context.config.buffer())? {
         QTensor::Fixed(fixed) => QFloat::new(fixed, PerChannel::tensor(1.0))?,
@@ -18,12 +18,10 @@ pub fn relu(x: &QTensor, max_value: Option<f32>, context: &Context) -> Result<La
         None => x.map(|fixed| fixed.maximum(&fixed.zeros_like()?))?,
         Some(most) => {
             let bits = LayerConfig::bits(context.config.max_value_quantizer.as_ref());
-            let most = context.aligned(bits, false).quantize(&[], &[most], &x)?;
-            let least = most.values.map(|fixed| fixed.zeros_like())?;
-            let result = x.clip(&least, &most.values)?;
-            work.tensor("max_value", most.values);
-            work.shift("max_value_shift", most.shift);
-            result
+            let quantizer = context.aligned(bits, false);
+            let most = work.aligned(["max_value", "max_value_shift"], quantizer, most, &x)?;
+            let least = most.map(|fixed| fixed.zeros_like())?;
+            x.clip(&least, &most)?
         }
     };
     work.finish(result)

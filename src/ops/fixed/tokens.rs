@@ -1,6 +1,6 @@
 //! Tokens: what is put before, added to, or taken out of a sequence (layers-transformer §5 to §7).
 
-use super::{Context, Floats, LayerConfig, LayerError, Layered, Result, Work, fixed_only};
+use super::{Context, LayerConfig, LayerError, Layered, Parameter, Result, Work, fixed_only};
 use crate::tensor::fixed::{QFloat, QTensor};
 
 fn scaled_only<'a>(layer: &'static str, x: &'a QTensor) -> Result<&'a QFloat> {
@@ -22,16 +22,15 @@ fn in_buffer(x: &QFloat, context: &Context) -> Result<QFloat> {
 ///
 /// # Errors
 /// An input without scales; another hidden size.
-pub fn class_token(x: &QTensor, token: Floats, context: &Context) -> Result<Layered> {
+pub fn class_token(x: &QTensor, token: Parameter, context: &Context) -> Result<Layered> {
     let x = in_buffer(scaled_only("QuantizedClassToken", x)?, context)?;
     let mut work = Work::new(context);
     let bits = LayerConfig::bits(context.config.cls_quantizer.as_ref());
-    let aligned = context.aligned(bits, true).quantize(token.sizes, token.values, &x)?;
+    let token = work.aligned(["cls", "cls_shift"], context.aligned(bits, true), token, &x)?;
     let batch = x.fixed().sizes().first().copied().unwrap_or(1);
-    let sizes: Vec<usize> = std::iter::once(batch).chain(token.sizes.iter().skip(1).copied()).collect();
-    let tokens = aligned.values.map(|fixed| fixed.broadcast_to(&sizes))?;
-    work.tensor("cls", aligned.values);
-    work.shift("cls_shift", aligned.shift);
+    let sizes: Vec<usize> =
+        std::iter::once(batch).chain(token.fixed().sizes().iter().skip(1).copied()).collect();
+    let tokens = token.map(|fixed| fixed.broadcast_to(&sizes))?;
     let output = tokens.concat(&x, 1)?.into();
     Ok(Layered { output, recorded: work.recorded })
 }
@@ -40,15 +39,12 @@ pub fn class_token(x: &QTensor, token: Floats, context: &Context) -> Result<Laye
 ///
 /// # Errors
 /// An input without scales; other sizes.
-pub fn add_position_embs(x: &QTensor, table: Floats, context: &Context) -> Result<Layered> {
+pub fn add_position_embs(x: &QTensor, table: Parameter, context: &Context) -> Result<Layered> {
     let x = in_buffer(scaled_only("QuantizedAddPositionEmbs", x)?, context)?;
     let mut work = Work::new(context);
     let bits = LayerConfig::bits(context.config.pe_quantizer.as_ref());
-    let aligned = context.aligned(bits, true).quantize(table.sizes, table.values, &x)?;
-    let sum = x.add(&aligned.values)?;
-    work.tensor("pe", aligned.values);
-    work.shift("pe_shift", aligned.shift);
-    work.finish(sum)
+    let table = work.aligned(["pe", "pe_shift"], context.aligned(bits, true), table, &x)?;
+    work.finish(x.add(&table)?)
 }
 
 /// Which tokens are taken.

@@ -149,22 +149,60 @@ fn stretched(sizes: &[usize], x: &[f32], channels: usize) -> (Vec<usize>, Vec<f3
     }
 }
 
-/// Integers of few bits from a buffer of many, on the grid that a calibrated range allows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutputQuantizer {
+/// Integers of few bits from a buffer of many, on a given grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requantizer {
     pub bitwidth: u32,
     pub signed: bool,
-    /// Bits of the integers that scales are multiplied by; none where there are no scales.
-    pub scale_bits: Option<u32>,
     /// Value bits of the product with the scales: those of the input in release 0.7, 32 from then on.
     pub buffer_bits: Option<u32>,
+}
+
+impl Requantizer {
+    /// The value bits of the result: fewer than those of `x`.
+    fn value_bits(&self, x: &QTensor) -> Result<u32> {
+        let (from, to) = (x.fixed().value_bits, value_bits(self.bitwidth, self.signed)?);
+        if from > to { Ok(to) } else { Err(FixedError::Pointless { from, to }) }
+    }
+
+    /// The product with the integers that stand for the scales, rescaled to `frac_bits`. A tensor without scales is
+    /// only rescaled.
+    ///
+    /// # Errors
+    /// Too few bits, or no fewer than the input has; scales without integers for them; shapes that do not go together.
+    pub fn requantize(
+        &self,
+        x: &QTensor,
+        qscales: Option<&FixedPoint>,
+        frac_bits: &PerChannel<i32>,
+    ) -> Result<Requantized> {
+        let bits = self.value_bits(x)?;
+        let (product, scales) = match x {
+            QTensor::Fixed(fixed) => (fixed.clone(), None),
+            QTensor::Float(float) => {
+                let scales = qscales.ok_or(FixedError::NoScaleBits)?;
+                let fixed = float.fixed.promote(self.buffer_bits.unwrap_or(float.fixed.value_bits))?;
+                (fixed.multiply(scales)?, Some(scales.clone()))
+            }
+        };
+        let (output, shift) = product.rescale(frac_bits, Some(bits))?;
+        Ok(Requantized { output, scales, shift })
+    }
+}
+
+/// A [`Requantizer`] whose grid is the one that a calibrated range allows (quantizers §1.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputQuantizer {
+    pub requantizer: Requantizer,
+    /// Bits of the integers that scales are multiplied by; none where there are no scales.
+    pub scale_bits: Option<u32>,
     /// Largest magnitudes seen, one or one for each channel.
     pub range_max: PerChannel<f32>,
     /// What equalization multiplied the ranges by.
     pub rescaling_rate: PerChannel<f32>,
 }
 
-/// What an [`OutputQuantizer`] gives, with the constants that it took.
+/// What a [`Requantizer`] gives, with the constants that it took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requantized {
     pub output: FixedPoint,
@@ -176,27 +214,20 @@ pub struct Requantized {
 
 impl OutputQuantizer {
     /// # Errors
-    /// Too few bits, or no fewer than the input has; scales without scale bits; shapes that do not go together.
+    /// Those of [`Requantizer::requantize`]; scales without scale bits.
     pub fn quantize(&self, x: &QTensor) -> Result<Requantized> {
-        let bits = value_bits(self.bitwidth, self.signed)?;
-        let from = x.fixed().value_bits;
-        if from <= bits {
-            return Err(FixedError::Pointless { from, to: bits });
-        }
+        let bits = self.requantizer.value_bits(x)?;
         let frac = self.range_max.map(|range| frac_bits_for(bits, range, true).unwrap_or(0));
-        let (product, scales) = match x {
-            QTensor::Fixed(fixed) => (fixed.clone(), None),
+        let qscales = match x {
+            QTensor::Fixed(_) => None,
             QTensor::Float(float) => {
                 let scale_bits = self.scale_bits.ok_or(FixedError::NoScaleBits)?;
                 let scales = float.scales.zip(&self.rescaling_rate, |scale, rate| scale * rate);
                 let scales = scales.ok_or(FixedError::Scales { operation: "output quantizer" })?;
-                let scales = quantize_scales(&scales, scale_bits)?;
-                let fixed = float.fixed.promote(self.buffer_bits.unwrap_or(from))?;
-                (fixed.multiply(&scales)?, Some(scales))
+                Some(quantize_scales(&scales, scale_bits)?)
             }
         };
-        let (output, shift) = product.rescale(&frac, Some(bits))?;
-        Ok(Requantized { output, scales, shift })
+        self.requantizer.requantize(x, qscales.as_ref(), &frac)
     }
 }
 

@@ -200,10 +200,8 @@ fn quantizers_say_what_they_lack() {
     let weights = WeightQuantizer { bitwidth: 8, signed: true, axis: WeightAxis::Axis(0) };
     assert!(weights.quantize(&[2, 3], &[1.0; 6]).is_err());
     let mut output = OutputQuantizer {
-        bitwidth: 8,
-        signed: true,
+        requantizer: Requantizer { bitwidth: 8, signed: true, buffer_bits: Some(32) },
         scale_bits: None,
-        buffer_bits: Some(32),
         range_max: PerChannel::tensor(1.0),
         rescaling_rate: PerChannel::tensor(1.0),
     };
@@ -212,7 +210,7 @@ fn quantizers_say_what_they_lack() {
     let scaled = QFloat::new(tensor(vec![1], 31, 0), PerChannel::tensor(0.5)).unwrap();
     assert_eq!(output.quantize(&scaled.clone().into()), Err(FixedError::NoScaleBits));
     output.scale_bits = Some(8);
-    output.buffer_bits = Some(27);
+    output.requantizer.buffer_bits = Some(27);
     assert_eq!(output.quantize(&scaled.into()), Err(FixedError::Narrower { from: 31, to: 27 }));
 }
 

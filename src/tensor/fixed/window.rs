@@ -10,6 +10,9 @@ pub enum Padding {
     Valid,
     /// As many windows as positions, divided by the stride; the smaller half of the padding comes before.
     Same,
+    /// So many rows before and after the map, and so many columns. Of a transposed convolution only those before count,
+    /// as the size of its output is given.
+    Explicit([[usize; 2]; 2]),
 }
 
 /// Strides and dilations along height and width.
@@ -31,13 +34,19 @@ struct Side {
 }
 
 impl Side {
-    fn new(size: usize, kernel: usize, stride: usize, dilation: usize, padding: Padding) -> Option<Self> {
+    fn new(axis: usize, size: usize, kernel: usize, stride: Stride, padding: Padding) -> Option<Self> {
+        let (stride, dilation) = (stride.strides[axis], stride.dilations[axis]);
         if stride == 0 || dilation == 0 || kernel == 0 {
             return None;
         }
         let spread = (kernel - 1).checked_mul(dilation)?.checked_add(1)?;
+        let within = |size: usize| size.checked_sub(spread).map_or(0, |room| room / stride + 1);
         let (out, before) = match padding {
-            Padding::Valid => (size.checked_sub(spread).map_or(0, |room| room / stride + 1), 0),
+            Padding::Valid => (within(size), 0),
+            Padding::Explicit(pads) => {
+                let [before, after] = pads[axis];
+                (within(size.checked_add(before)?.checked_add(after)?), before)
+            }
             Padding::Same => {
                 let out = size.div_ceil(stride);
                 let reach = out.saturating_sub(1).checked_mul(stride)?.checked_add(spread)?;
@@ -102,8 +111,7 @@ impl Windows {
 impl FixedPoint {
     fn windows(&self, kernel: [usize; 2], stride: Stride, padding: Padding) -> Option<Windows> {
         let &[_, h, w, _] = self.sizes() else { return None };
-        let side =
-            |size, i: usize| Side::new(size, kernel[i], stride.strides[i], stride.dilations[i], padding);
+        let side = |size, i: usize| Side::new(i, size, kernel[i], stride, padding);
         let (rows, columns) = (side(h, 0)?, side(w, 1)?);
         let out = [rows.out, columns.out];
         Some(Windows::new(out, kernel, w, |y, i| rows.at(y, i), |z, j| columns.at(z, j)))
@@ -118,7 +126,7 @@ impl FixedPoint {
         out: [usize; 2],
     ) -> Option<Windows> {
         let &[_, h, w, _] = self.sizes() else { return None };
-        let side = |size, i: usize| Scatter::new(size, kernel[i], strides[i], padding, out[i]);
+        let side = |size, i: usize| Scatter::new(i, size, kernel[i], strides[i], padding, out[i]);
         let (rows, columns) = (side(h, 0)?, side(w, 1)?);
         Some(Windows::new(out, kernel, w, |y, i| rows.from(y, i), |z, j| columns.from(z, j)))
     }
@@ -284,11 +292,19 @@ struct Scatter {
 }
 
 impl Scatter {
-    fn new(size: usize, kernel: usize, stride: usize, padding: Padding, out: usize) -> Option<Self> {
+    fn new(
+        axis: usize,
+        size: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        out: usize,
+    ) -> Option<Self> {
         let reach = size.saturating_sub(1).checked_mul(stride)?.checked_add(kernel)?;
         let before = match padding {
             Padding::Valid => 0,
             Padding::Same => reach.saturating_sub(out) / 2,
+            Padding::Explicit(pads) => pads[axis][0],
         };
         (stride > 0 && kernel > 0).then_some(Self { stride, before, size })
     }
