@@ -107,6 +107,9 @@ fn section(
     };
     match operator.quantize() {
         Quantize::No(reason) => writeln!(out, "{accuracy} Quantization: {reason}.")?,
+        Quantize::FixedPoint(_) => {
+            writeln!(out, "{accuracy} Quantization: a layer of the scheme fixed-point.")?
+        }
         Quantize::Layer(_) => writeln!(out, "{accuracy} Quantization: a device layer.")?,
     }
     let mut lifts: Vec<String> = Vec::new();

@@ -13,10 +13,11 @@ use std::path::Path;
 
 use keras::{Recorded, Tensors, equal_tensors};
 use keras_layers::Layer;
-use qirc::ops::fixed::{
-    Context, Floats, LayerConfig, LayerError, Output, Release, Softmax, float_attention, head_shift,
-    layer_mad_normalization, shiftmax,
-};
+use qirc::ir::Attrs;
+use qirc::ops::Arithmetic::Exact;
+use qirc::ops::fixed::{Context, Floats, LayerConfig, LayerError, Output, Release, head_shift};
+use qirc::ops::{Call, Quantize, Registry};
+use qirc::tensor::Tensor;
 use qirc::tensor::fixed::{Arithmetic, FixedPoint, PerChannel, QTensor};
 use qirc::tensor::round::{binary32_ceil_log2, binary32_floor_log2, nearest_binary_order};
 use serde_json::Value;
@@ -65,6 +66,11 @@ impl Case<'_> {
         FixedPoint::new_in(self.arithmetic, sizes, values, bits, PerChannel::tensor(0)).unwrap().into()
     }
 
+    fn tensor(&self, at: usize) -> Tensor {
+        let (sizes, x) = self.floats(at);
+        Tensor::new(&sizes, x).unwrap()
+    }
+
     fn variable(&self, name: &str) -> Option<PerChannel<f32>> {
         self.case["weights"].get(name).map(|name| self.tensors.scales(name))
     }
@@ -95,32 +101,26 @@ impl Case<'_> {
             "round_log2" => each(&|x| nearest_binary_order(x as u64).into()),
             "attention_scale_shift" => each(&|x| head_shift(x as usize).into()),
             "shiftmax" => {
-                let (sizes, x) = self.floats(0);
-                let axis = self.config("axis").as_i64().unwrap() as isize;
-                let y = shiftmax(&sizes, &x, axis)?;
-                Ok(vec![Recorded::Float(sizes, y)])
+                let x = self.tensor(0);
+                let axis = self.config("axis").as_i64().unwrap();
+                let axis = if axis < 0 { axis + x.sizes().len() as i64 } else { axis };
+                Ok(float_form("Shiftmax", Attrs::new().with("axis", axis), &[x], &[]))
             }
             "Attention" => {
-                let inputs = [0, 1, 2].map(|at| self.floats(at));
-                let [(sizes, query), (_, key), (_, value)] = &inputs;
-                let softmax = match self.config("softmax").as_str().unwrap() {
-                    "softmax" => Softmax::Softmax,
-                    _ => Softmax::Shiftmax,
-                };
-                let heads = self.config("num_heads").as_u64().unwrap() as usize;
-                let sizes: [usize; 3] = sizes[..].try_into().unwrap();
-                let (y, mask) = float_attention(sizes, [query, key, value], heads, softmax)?;
-                let [batch, tokens, _] = sizes;
-                Ok(vec![
-                    Recorded::Float(sizes.to_vec(), y),
-                    Recorded::Float(vec![batch, heads, tokens, tokens], mask),
-                ])
+                let softmax = self.config("softmax").as_str().unwrap();
+                let attrs = Attrs::new()
+                    .with("num_heads", self.config("num_heads").as_i64().unwrap())
+                    .with("softmax", softmax);
+                let mask = if softmax == "softmax" { "softmax" } else { "Shiftmax" };
+                Ok(float_form("Attention", attrs, &[0, 1, 2].map(|at| self.tensor(at)), &[mask]))
             }
             "LayerMadNormalization" => {
-                let (sizes, x) = self.floats(0);
-                let [gamma, beta] = ["gamma", "beta"].map(|name| self.weight(name).unwrap().values);
-                let y = layer_mad_normalization(&sizes, &x, gamma, beta)?;
-                Ok(vec![Recorded::Float(sizes, y)])
+                let weight = |name| {
+                    let weight = self.weight(name).unwrap();
+                    Tensor::new(weight.sizes, weight.values.to_vec()).unwrap()
+                };
+                let operands = [self.tensor(0), weight("gamma"), weight("beta")];
+                Ok(float_form("LayerMadNormalization", Attrs::new(), &operands, &[]))
             }
             class => {
                 let mut inputs: Vec<QTensor> =
@@ -156,6 +156,28 @@ impl Case<'_> {
             _ => false,
         }
     }
+}
+
+/// What the float form of a layer gives: its chain of operators, run one by one; then the results of the named ones.
+fn float_form(op: &str, attrs: Attrs, operands: &[Tensor], also: &[&str]) -> Vec<Recorded> {
+    let registry = Registry::built_in();
+    let attrs = registry.complete(op, attrs).unwrap();
+    let entry = registry.get(op).unwrap();
+    let types: Vec<_> = operands.iter().map(|tensor| Some(tensor.tensor_type())).collect();
+    let Quantize::FixedPoint(layer) = entry.operator.quantize() else { panic!("{op} is no layer") };
+    let steps = layer.chain(&Call { schema: &entry.schema, attrs: &attrs, operands: &types }).unwrap();
+    let operands: Vec<Option<Tensor>> = operands.iter().cloned().map(Some).collect();
+    let mut results: Vec<Tensor> = Vec::new();
+    for step in &steps {
+        let inputs = step.gather(&operands, &results, |tensor| (**tensor).clone());
+        let attrs = registry.complete(&step.op, step.attrs.clone()).unwrap();
+        results.extend(registry.eval(&step.op, &attrs, &inputs, Exact).unwrap());
+    }
+    let whole = registry.eval(op, &attrs, &operands, Exact).unwrap();
+    assert_eq!(whole[0], *results.last().unwrap(), "{op} is its chain");
+    let named = also.iter().map(|op| &results[steps.iter().position(|step| step.op == *op).unwrap()]);
+    let recorded = |y: &Tensor| Recorded::Float(y.sizes().to_vec(), y.elements::<f32>().unwrap().to_vec());
+    std::iter::once(&whole[0]).chain(named).map(recorded).collect()
 }
 
 fn replay(version: &str, release: Release, arithmetic: Arithmetic) -> (usize, BTreeMap<String, Vec<String>>) {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::diag::{Report, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, ValueId};
 use crate::ops::{Arithmetic, OpError, Registry};
-use crate::tensor::{DType, Dim, Shape, Tensor};
+use crate::tensor::{DType, Dim, Grid, Shape, Tensor};
 
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum InterpError {
@@ -194,7 +194,10 @@ impl<'a> Plan<'a> {
             operands.resize(operands.len().max(position + 1), None);
             operands[position] = state;
         }
-        let mut results = self.registry.eval(op, attrs, &operands, self.arithmetic).map_err(fail)?;
+        let grids: Vec<Option<&Grid>> =
+            node.operands.iter().map(|operand| operand.map(|value| &self.graph.ty(value).grid)).collect();
+        let results = self.registry.eval_on(op, attrs, &operands, &grids, self.arithmetic);
+        let mut results = results.map_err(fail)?;
         if keeps && results.len() > node.results.len() {
             memory.0.extend(results.pop().map(|state| (id, state)));
         }

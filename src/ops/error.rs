@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::fixed;
 use crate::diag::{Report, nearest};
 
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -26,6 +27,9 @@ pub enum OpError {
     /// A condition of a declared layer does not hold.
     #[error("`{op}` is declared for operands and attributes with `{condition}`")]
     Condition { op: String, condition: String },
+    /// Fixed-point numbers on these grids have no result.
+    #[error("`{op}`: {error}")]
+    FixedPoint { op: String, error: fixed::LayerError },
     /// A node of a model breaks the definition of its ONNX operator.
     #[error("ONNX `{op}`: {message}")]
     Invalid { op: String, message: String },
@@ -46,6 +50,7 @@ impl Report for OpError {
             OpError::Constraint { .. } | OpError::Condition { .. } => "Q0307",
             OpError::Unsupported { .. } => "Q0308",
             OpError::Invalid { .. } => "Q0309",
+            OpError::FixedPoint { .. } => "Q0310",
         }
     }
 

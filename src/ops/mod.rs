@@ -90,6 +90,7 @@ use crate::tensor::DType;
 fn built_in() -> Vec<Box<dyn Operator>> {
     let families = [
         elementwise::operators,
+        fixed::operators,
         function::operators,
         compare::operators,
         gather::operators,

@@ -168,6 +168,11 @@ impl<'a> LowerCx<'a> {
         name
     }
 
+    /// Adds initializers under the names that they have.
+    pub fn add_initializers(&mut self, made: Vec<(String, Tensor)>) {
+        self.initializers.extend(made);
+    }
+
     /// The initializers that were added, in order.
     pub fn into_initializers(self) -> Vec<(String, Tensor)> {
         self.initializers

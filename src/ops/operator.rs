@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::fixed::FixedPointLayer;
 use super::layer::Step;
 use super::{Call, Inputs, Lift, LowerCx, Lowered, OpError, Schema};
 use crate::ir::{Attrs, Range};
@@ -51,6 +52,8 @@ pub enum Quantize {
     No(&'static str),
     /// It is a device layer.
     Layer(Box<dyn DeviceLayer>),
+    /// It is a layer of QuantizeML, of which the scheme `fixed-point` makes integers; not one of the device.
+    FixedPoint(Box<dyn FixedPointLayer>),
 }
 
 /// What a layer means in floats, and how that becomes integers.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Arithmetic, Call, Default, Inputs, Lift, OpError, Operator, Presence, Schema};
 use crate::diag::nearest;
 use crate::ir::Attrs;
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Grid, Tensor, TensorType};
 
 /// An operator with its schema at hand.
 pub struct Entry {
@@ -125,9 +125,25 @@ impl Registry {
         tensors: &[Option<Tensor>],
         arithmetic: Arithmetic,
     ) -> Result<Vec<Tensor>, OpError> {
+        self.eval_on(op, attrs, tensors, &[], arithmetic)
+    }
+
+    /// [`Registry::eval`] of operands on the given grids; those without one are plain.
+    pub fn eval_on(
+        &self,
+        op: &str,
+        attrs: &Attrs,
+        tensors: &[Option<Tensor>],
+        grids: &[Option<&Grid>],
+        arithmetic: Arithmetic,
+    ) -> Result<Vec<Tensor>, OpError> {
         let entry = self.get(op)?;
-        let operands: Vec<Option<TensorType>> =
-            tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+        let typed = |(at, tensor): (usize, &Option<Tensor>)| {
+            let ty = tensor.as_ref()?.tensor_type();
+            let grid = grids.get(at).copied().flatten().cloned();
+            Some(TensorType { grid: grid.unwrap_or(ty.grid), ..ty })
+        };
+        let operands: Vec<Option<TensorType>> = tensors.iter().enumerate().map(typed).collect();
         let call = Call { schema: &entry.schema, attrs, operands: &operands };
         check_operands(&entry.schema, &operands)?;
         for ty in entry.operator.infer(&call)? {

@@ -37,10 +37,15 @@ fn every_operator_has_a_formula_and_checks_its_constraints() {
         let labels = labels(&entry.schema);
         assert!(labels.is_empty() != doc.contains("\n* "), "{name} has constraints without labels");
         let quoted = format!("\"{name}\"");
-        let home = |source: &&String| {
-            source.contains(&quoted)
-                && labels.iter().all(|label| label == "C0" || source.contains(&format!("\"{label}\"")))
+        // What all layers of QuantizeML have in common is checked for all of them.
+        let shared = matches!(entry.operator.quantize(), Quantize::FixedPoint(_));
+        let checked = |source: &str, label: &str| {
+            label == "C0"
+                || source.contains(&format!("\"{label}\""))
+                || shared && matches!(label, "C1" | "C2")
         };
+        let home =
+            |source: &&String| source.contains(&quoted) && labels.iter().all(|label| checked(source, label));
         assert!(
             sources.iter().any(|source| home(&source)),
             "{name} documents a constraint that it does not check"
@@ -53,6 +58,7 @@ fn every_operator_has_a_formula_and_checks_its_constraints() {
         }
         match entry.operator.quantize() {
             Quantize::No(reason) => assert!(!reason.is_empty(), "{name} stays float for no reason"),
+            Quantize::FixedPoint(_) => assert!(!entry.schema.layer, "{name} is no layer of the device"),
             Quantize::Layer(_) => assert!(entry.schema.layer, "{name} is quantized but is not a layer"),
         }
     }

@@ -346,6 +346,10 @@ impl Selection {
                     }
                     (Some(reason), _, _) => (StayCause::Refused, reason.clone()),
                     (None, Some(Quantize::No(reason)), _) => (StayCause::NoLayer, reason.to_owned()),
+                    (None, Some(Quantize::FixedPoint(_)), _) => (
+                        StayCause::NoLayer,
+                        "it is a layer of the scheme fixed-point, not of the device".to_owned(),
+                    ),
                     (None, _, Some(&value)) => {
                         let reason = format!("its operand %{} is float", graph.value(value).name);
                         (StayCause::Operand(value), reason)

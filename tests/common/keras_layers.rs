@@ -201,7 +201,7 @@ impl<'a> Layer<'a> {
             }
             "QuantizedShiftmax" => {
                 let config = serde_json::from_value(self.args.clone()).unwrap();
-                let output = quantized_shiftmax(x, config)?.into();
+                let output = quantized_shiftmax(x, -1, config)?.into();
                 Ok(Layered { output, recorded: Default::default() })
             }
             "QuantizedAttention" => {

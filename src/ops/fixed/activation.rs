@@ -1,6 +1,10 @@
 //! Activations by a table (layers-transformer §11).
 
-use super::{Context, LayerError, Layered, Result, Work, fixed_only};
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, bits, example};
+use super::{Context, LayerConfig, LayerError, Layered, Result, Work, fixed_only};
+use crate::ir::{AttrKind, Attrs};
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
 use crate::tensor::fixed::{FixedPoint, PerChannel, QFloat, QTensor};
 use crate::tensor::round::{half_even_f32, power_of_two};
 
@@ -72,4 +76,71 @@ pub fn activation(x: &QTensor, function: Function, context: &Context) -> Result<
     let table = FixedPoint::new(&[table.len()], table, entry_bits, PerChannel::tensor(0))?;
     work.tensor("lut", QFloat::new(table, PerChannel::tensor(scale))?);
     work.finish(output)
+}
+
+#[derive(Clone)]
+pub(super) struct ActivationLayer;
+
+impl ActivationLayer {
+    fn function(call: &Call) -> std::result::Result<(&'static str, Function), OpError> {
+        let alpha = call.float("alpha")?;
+        match call.text("activation")? {
+            "gelu" => Ok(("gelu", Function::Gelu)),
+            "swish" => Ok(("swish", Function::Swish)),
+            "hard_swish" => Ok(("hard_swish", Function::HardSilu)),
+            "leaky_relu" => Ok(("leaky_relu", Function::LeakyRelu { alpha })),
+            other => {
+                let what = format!("`activation` is gelu, swish, hard_swish or leaky_relu, found `{other}`");
+                Err(call.broken("C3", what))
+            }
+        }
+    }
+}
+
+impl Layer for ActivationLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Activation",
+            doc: "The operator that `activation` names: `gelu`, `swish`, `hard_swish`, or `leaky_relu` with `alpha`. In \
+                  integers it is a table of `lut_bitwidth` bits, with an entry for every value that x can have.",
+            constraints: "* C3: `activation` is gelu, swish, hard_swish or leaky_relu.",
+            operands: const { &[Operand::value("x")] },
+            result: Layout::Same,
+            buffer: false,
+            placement: Placement { aligned: true, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.required_attr("activation", AttrKind::Str).attr("alpha", 0.0f32).attr("lut_bitwidth", 14i64)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let (op, function) = Self::function(call)?;
+        let attrs = match function {
+            Function::LeakyRelu { alpha } => Attrs::new().with("alpha", alpha),
+            _ => Attrs::new(),
+        };
+        Ok(vec![Step::new(op, attrs, &[Source::Operand(0)])])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(activation(at.value(0)?, Self::function(at.call)?.1, &at.context))
+    }
+
+    fn own_bits(&self, config: &LayerConfig) -> Vec<(&'static str, u32)> {
+        vec![("lut_bitwidth", config.lut_bitwidth.unwrap_or(14))]
+    }
+
+    fn configure(&self, call: &Call, config: LayerConfig) -> std::result::Result<LayerConfig, OpError> {
+        Ok(LayerConfig { lut_bitwidth: bits(call, "lut_bitwidth")?, ..config })
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new().with("activation", "gelu"), operands: vec![example(&[1, 3])] }]
+    }
 }

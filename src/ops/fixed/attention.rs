@@ -1,56 +1,23 @@
 //! Shiftmax and attention (layers-transformer §1 to §3).
 
-use super::{Context, LayerError, Layered, Result, ShiftmaxConfig, Work, fixed_only};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, bits, example};
+use super::{Context, LayerConfig, LayerError, Layered, Result, ShiftmaxConfig, Work, fixed_only};
+use crate::ir::{AttrKind, Attrs};
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
 use crate::tensor::fixed::{FixedPoint, PerChannel, QTensor};
 use crate::tensor::round::{half_even, nearest_binary_order, power_of_two};
+use crate::tensor::{Dim, Tensor};
 
-/// What an axis of a float tensor looks like in memory: for each lane, where it begins and how far its elements are
-/// apart.
-struct Lanes {
-    length: usize,
-    step: usize,
-    begins: Vec<usize>,
-}
-
-impl Lanes {
-    fn new(sizes: &[usize], axis: usize) -> Option<Self> {
-        let (&length, step) = (sizes.get(axis)?, sizes[axis + 1..].iter().product());
-        let outer: usize = sizes[..axis].iter().product();
-        let begins = (0..outer).flat_map(|o| (0..step).map(move |i| o * length * step + i));
-        Some(Self { length, step, begins: begins.collect() })
-    }
-}
-
-/// `2^(y - round(log2(sum of 2^y)))` with `y = floor(x) - max(floor(x))` along an axis: every result is a power of
-/// two. Axes below 0 count from the end.
+/// Shiftmax along an axis, in integers: results have `E + 1` value bits and `E` frac bits. Axes below 0 count from the
+/// end.
 ///
 /// # Errors
-/// No such axis, or an empty one.
-pub fn shiftmax(sizes: &[usize], x: &[f32], axis: isize) -> Result<Vec<f32>> {
-    let fail = |what: String| LayerError::Config { layer: "Shiftmax", what };
-    let at = if axis < 0 { sizes.len().checked_add_signed(axis) } else { Some(axis as usize) };
-    let lanes = at.and_then(|at| Lanes::new(sizes, at));
-    let lanes = lanes.ok_or_else(|| fail(format!("no axis {axis} in a tensor of shape {sizes:?}")))?;
-    if lanes.length == 0 {
-        return Err(fail(format!("axis {axis} of a tensor of shape {sizes:?} is empty")));
-    }
-    let mut y = vec![0.0; x.len()];
-    for begin in lanes.begins {
-        let places = || (0..lanes.length).map(|i| begin + i * lanes.step);
-        let most = places().map(|at| x[at].floor()).fold(f32::NEG_INFINITY, f32::max);
-        let exponent = |at: usize| f64::from(x[at].floor() - most).max(-2000.0);
-        let sum: f64 = places().map(|at| power_of_two(exponent(at) as i32)).sum();
-        let order = half_even(libm::log2(sum));
-        places().for_each(|at| y[at] = power_of_two((exponent(at) - order) as i32) as f32);
-    }
-    Ok(y)
-}
-
-/// Shiftmax along the last axis, in integers: results have `E + 1` value bits and `E` frac bits.
-///
-/// # Errors
-/// An input with scales; a buffer of not more than `2 E` value bits.
-pub fn quantized_shiftmax(x: &QTensor, config: ShiftmaxConfig) -> Result<FixedPoint> {
+/// An input with scales; a buffer of not more than `2 E` value bits; no such axis.
+pub fn quantized_shiftmax(x: &QTensor, axis: isize, config: ShiftmaxConfig) -> Result<FixedPoint> {
     const LAYER: &str = "QuantizedShiftmax";
     let fixed = fixed_only(LAYER, x)?;
     let (exp, bits) = (config.exp_bitwidth.unwrap_or(10), config.buffer_bitwidth.unwrap_or(32));
@@ -64,13 +31,13 @@ pub fn quantized_shiftmax(x: &QTensor, config: ShiftmaxConfig) -> Result<FixedPo
     }
     let (whole, _) = fixed.floor()?;
     let wide = whole.promote(bits.max(whole.value_bits()))?;
-    let below = wide.sub(&wide.reduce_max(Some(-1), true)?)?;
+    let below = wide.sub(&wide.reduce_max(Some(axis), true)?)?;
     // 2^(y + E) with y = below + E, where that is at least 2^0.
     let power = |below: i64| if below >= -2 * i64::from(exp) { 1 << (below + 2 * i64::from(exp)) } else { 0 };
     let powers = below.elements().iter().map(|&below| power(below));
     let powers =
         FixedPoint::new(below.sizes(), powers, bits, PerChannel::tensor(0))?.with(fixed.arithmetic());
-    let sums = powers.reduce_sum(Some(-1), true)?;
+    let sums = powers.reduce_sum(Some(axis), true)?;
     let shifts: Vec<i32> = sums
         .elements()
         .iter()
@@ -86,70 +53,6 @@ pub fn quantized_shiftmax(x: &QTensor, config: ShiftmaxConfig) -> Result<FixedPo
 /// even.
 pub fn head_shift(size: usize) -> i32 {
     half_even(libm::log2(size.max(1) as f64) / 2.0) as i32
-}
-
-/// How scores become a mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Softmax {
-    Softmax,
-    Shiftmax,
-}
-
-/// [`attention`] in float, with either mask: queries, keys and values are `[batch, tokens, hidden]`. Scores are divided
-/// by the power of two next to the square root of the size of a head, with either.
-///
-/// # Errors
-/// Other shapes, or a hidden size that the heads do not divide.
-pub fn float_attention(
-    [batch, tokens, hidden]: [usize; 3],
-    [query, key, value]: [&[f32]; 3],
-    num_heads: usize,
-    softmax: Softmax,
-) -> Result<(Vec<f32>, Vec<f32>)> {
-    let fail = |what: String| LayerError::Config { layer: "Attention", what };
-    if num_heads == 0 || !hidden.is_multiple_of(num_heads) {
-        return Err(fail(format!("{num_heads} heads do not divide {hidden} values")));
-    }
-    let count = batch * tokens * hidden;
-    if let Some(other) = [query, key, value].iter().find(|x| x.len() != count) {
-        return Err(fail(format!(
-            "{} elements where [{batch}, {tokens}, {hidden}] has {count}",
-            other.len()
-        )));
-    }
-    let size = hidden / num_heads;
-    let scale = power_of_two(-head_shift(size)) as f32;
-    let at = |sample: usize, token: usize, head: usize| (sample * tokens + token) * hidden + head * size;
-    let mut scores = Vec::with_capacity(batch * num_heads * tokens * tokens);
-    for (sample, head) in (0..batch).flat_map(|sample| (0..num_heads).map(move |head| (sample, head))) {
-        for (from, to) in (0..tokens).flat_map(|from| (0..tokens).map(move |to| (from, to))) {
-            let (q, k) = (at(sample, from, head), at(sample, to, head));
-            let pairs = query[q..q + size].iter().zip(&key[k..k + size]);
-            scores.push(pairs.fold(0.0, |sum: f32, (q, k)| q.mul_add(*k, sum)) * scale);
-        }
-    }
-    let mask = match softmax {
-        Softmax::Shiftmax => shiftmax(&[batch, num_heads, tokens, tokens], &scores, -1)?,
-        Softmax::Softmax => scores.chunks(tokens.max(1)).flat_map(softmax_of).collect(),
-    };
-    let mut result = vec![0.0; count];
-    for (sample, head) in (0..batch).flat_map(|sample| (0..num_heads).map(move |head| (sample, head))) {
-        for (from, to) in (0..tokens).flat_map(|from| (0..tokens).map(move |to| (from, to))) {
-            let weight = mask[((sample * num_heads + head) * tokens + from) * tokens + to];
-            let (y, v) = (at(sample, from, head), at(sample, to, head));
-            for i in 0..size {
-                result[y + i] = weight.mul_add(value[v + i], result[y + i]);
-            }
-        }
-    }
-    Ok((result, mask))
-}
-
-fn softmax_of(scores: &[f32]) -> Vec<f32> {
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|score| libm::expf(score - most)).collect();
-    let sum = powers.iter().fold(0.0, |sum: f32, power| sum + power);
-    powers.iter().map(|power| power / sum).collect()
 }
 
 /// Queries, keys or values `[batch, tokens, hidden]` by heads: `[batch, heads, tokens, hidden / heads]`.
@@ -199,9 +102,194 @@ pub fn attention(
     ];
     let scores = query.matmul(&key, false, true)?;
     let scores = scores.divided_by_power(&PerChannel::tensor(head_shift(hidden / num_heads)))?;
-    let mask = quantized_shiftmax(&scores.into(), context.config.softmax.unwrap_or_default())?;
+    let mask = quantized_shiftmax(&scores.into(), -1, context.config.softmax.unwrap_or_default())?;
     let mask = mask.promote(bits)?;
     let sum = mask.matmul(&value, false, false)?;
     let merged = sum.transpose(&[0, 2, 1, 3])?.reshape(&[batch, tokens, hidden])?;
     Ok((work.finish(merged)?, mask))
+}
+
+#[derive(Clone)]
+pub(super) struct ShiftmaxLayer;
+
+impl Layer for ShiftmaxLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Shiftmax",
+            doc: "`2^(y - round(log2(sum of 2^y)))` with `y = floor(x) - max(floor(x))` along `axis`, ties to even: every \
+                  result is a power of two. Integers of x become results of `exp_bitwidth` frac bits.",
+            constraints: "* C3: 0 <= axis < rank of x.",
+            operands: const { &[Operand::value("x")] },
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: true, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.required_attr("axis", AttrKind::Int).attr("exp_bitwidth", 10i64)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let x = call.ty(0)?;
+        let axis = call.axis("C3", "axis", x.shape.rank())?;
+        let number = |value: f64| {
+            let number = Tensor::scalar(value).cast(x.storage());
+            Source::Constant(Arc::new(number))
+        };
+        let along = || Attrs::new().with("axes", vec![axis as i64]).with("keepdims", true);
+        let plain = |op: &'static str, operands: &[Source]| Step::new(op, Attrs::new(), operands);
+        Ok(vec![
+            plain("floor", &[Source::Operand(0)]),
+            Step::new("reduce_max", along(), &[Source::Previous]),
+            plain("sub", &[Source::Step(0), Source::Previous]),
+            plain("pow", &[number(2.0), Source::Previous]),
+            Step::new("reduce_sum", along(), &[Source::Previous]),
+            plain("log", &[Source::Previous]),
+            plain("mul", &[Source::Previous, number(std::f64::consts::LOG2_E)]),
+            plain("round", &[Source::Previous]),
+            plain("sub", &[Source::Step(2), Source::Previous]),
+            plain("pow", &[number(2.0), Source::Previous]),
+        ])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        let config = ShiftmaxConfig {
+            exp_bitwidth: at.context.config.exp_bitwidth,
+            buffer_bitwidth: at.context.config.buffer_bitwidth,
+        };
+        let axis = at.call.axis("C3", "axis", at.call.ty(0)?.shape.rank())?;
+        let found = quantized_shiftmax(at.value(0)?, axis as isize, config);
+        at.done(found.map(|output| Layered { output: output.into(), recorded: BTreeMap::new() }))
+    }
+
+    fn own_bits(&self, config: &LayerConfig) -> Vec<(&'static str, u32)> {
+        vec![("exp_bitwidth", config.exp_bitwidth.unwrap_or(10))]
+    }
+
+    fn configure(&self, call: &Call, config: LayerConfig) -> std::result::Result<LayerConfig, OpError> {
+        Ok(LayerConfig { exp_bitwidth: bits(call, "exp_bitwidth")?, ..config })
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new().with("axis", 1i64), operands: vec![example(&[1, 3])] }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct AttentionLayer;
+
+impl Layer for AttentionLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] =
+            &[Operand::value("query"), Operand::value("key"), Operand::value("value")];
+        Facts {
+            name: "Attention",
+            doc: "`softmax(query · keyᵀ / scale) · value` for each of `num_heads` parts of the last axis, for query, key and \
+                  value `[N, T, C]`; `scale` is the power of two next to the square root of `C / num_heads`, and `softmax` may be \
+                  `shiftmax`, which has `exp_bitwidth` frac bits in a buffer of `softmax_buffer_bitwidth` bits.",
+            constraints: "* C3: query, key and value have one shape of 3 axes.\n\
+                          * C4: `num_heads` divides C.\n\
+                          * C5: `softmax` is softmax or shiftmax, in integers the latter.",
+            operands: OPERANDS,
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: true, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        let schema = schema.required_attr("num_heads", AttrKind::Int).attr("softmax", "softmax");
+        schema.attr("exp_bitwidth", 10i64).attr("softmax_buffer_bitwidth", 32i64)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let shape = &call.ty(0)?.shape;
+        call.require("C3", shape.rank() == 3, || format!("query is [N, T, C], found {shape}"))?;
+        let (tokens, hidden) = (call.known(&shape[1])? as i64, call.known(&shape[2])? as i64);
+        let heads = call.int("num_heads")?;
+        call.require("C4", heads > 0 && hidden % heads == 0, || {
+            format!("{heads} heads do not divide {hidden} values")
+        })?;
+        for position in [1, 2] {
+            let other = &call.ty(position)?.shape;
+            call.require("C3", other == shape, || {
+                format!("operands have one shape, found {shape} and {other}")
+            })?;
+        }
+        let size = hidden / heads;
+        let by_heads = Attrs::new().with("shape", vec![0, tokens, heads, size]);
+        let mut steps = Vec::new();
+        for position in 0..3 {
+            steps.push(Step::new("reshape", by_heads.clone(), &[Source::Operand(position)]));
+            // Keys lie as columns.
+            let perm = if position == 1 { vec![0i64, 2, 3, 1] } else { vec![0i64, 2, 1, 3] };
+            steps.push(Step::new("transpose", Attrs::new().with("perm", perm), &[Source::Previous]));
+        }
+        let [query, key, value] = [1, 3, 5].map(Source::Step);
+        let scale =
+            Tensor::scalar(power_of_two(-head_shift(size as usize)) as f32).cast(call.ty(0)?.storage());
+        steps.push(Step::new("matmul", Attrs::new(), &[query, key]));
+        steps.push(Step::new("mul", Attrs::new(), &[Source::Previous, Source::Constant(Arc::new(scale))]));
+        steps.push(match call.text("softmax")? {
+            "softmax" => Step::new("softmax", Attrs::new().with("axis", 3i64), &[Source::Previous]),
+            "shiftmax" => Step::new("Shiftmax", Attrs::new().with("axis", 3i64), &[Source::Previous]),
+            other => {
+                return Err(call.broken("C5", format!("`softmax` is softmax or shiftmax, found `{other}`")));
+            }
+        });
+        steps.push(Step::new("matmul", Attrs::new(), &[Source::Previous, value]));
+        steps.push(Step::new(
+            "transpose",
+            Attrs::new().with("perm", vec![0i64, 2, 1, 3]),
+            &[Source::Previous],
+        ));
+        let merged = Attrs::new().with("shape", vec![0, tokens, hidden]);
+        steps.push(Step::new("reshape", merged, &[Source::Previous]));
+        Ok(steps)
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        let shiftmax = at.call.text("softmax")? == "shiftmax";
+        at.call.require("C5", shiftmax, || "in integers `softmax` is shiftmax".to_owned())?;
+        let heads = usize::try_from(at.call.int("num_heads")?).unwrap_or(0);
+        let found = attention(at.value(0)?, at.value(1)?, at.value(2)?, heads, &at.context);
+        at.done(found.map(|(layered, _)| layered))
+    }
+
+    fn own_bits(&self, config: &LayerConfig) -> Vec<(&'static str, u32)> {
+        let softmax = config.softmax.unwrap_or_default();
+        vec![
+            ("exp_bitwidth", softmax.exp_bitwidth.unwrap_or(10)),
+            ("softmax_buffer_bitwidth", softmax.buffer_bitwidth.unwrap_or(32)),
+        ]
+    }
+
+    fn configure(&self, call: &Call, config: LayerConfig) -> std::result::Result<LayerConfig, OpError> {
+        let softmax = ShiftmaxConfig {
+            exp_bitwidth: bits(call, "exp_bitwidth")?,
+            buffer_bitwidth: bits(call, "softmax_buffer_bitwidth")?,
+        };
+        Ok(LayerConfig { softmax: Some(softmax), ..config })
+    }
+
+    fn macs(&self, call: &Call) -> u64 {
+        let sizes =
+            call.opt_ty(0).map(|ty| ty.shape.iter().skip(1).filter_map(Dim::fixed).collect::<Vec<_>>());
+        match sizes.as_deref() {
+            Some(&[tokens, hidden]) => {
+                (tokens as u64).saturating_mul(tokens as u64).saturating_mul(2 * hidden as u64)
+            }
+            _ => 0,
+        }
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let operands = (0..3).map(|_| example(&[1, 2, 4])).collect();
+        vec![Example { attrs: Attrs::new().with("num_heads", 2i64), operands }]
+    }
 }

@@ -1,6 +1,13 @@
 //! Layers that join two tensors (layers-core §2).
 
+use std::sync::Arc;
+
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, Layered, Result, Work, fixed_only};
+use crate::ir::{AttrKind, Attrs};
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
+use crate::tensor::Tensor;
 use crate::tensor::fixed::{FixedError, PerChannel, QTensor};
 
 /// The sum, or the average, on the finer grid of both for each channel.
@@ -37,4 +44,92 @@ pub fn concatenate(a: &QTensor, b: &QTensor, axis: isize, context: &Context) -> 
     let joined = fixed_only(LAYER, a)?.concat(fixed_only(LAYER, b)?, axis)?;
     let work = Work::new(context);
     Ok(Layered { output: joined.into(), recorded: work.recorded })
+}
+
+fn operands() -> [Source; 2] {
+    [0, 1].map(Source::Operand)
+}
+
+#[derive(Clone)]
+pub(super) struct AddLayer;
+
+impl Layer for AddLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Add",
+            doc: "`add` of two tensors of one shape, divided by 2 with `average`.",
+            constraints: "* C3: a and b have one shape.",
+            operands: const { &[Operand::value("a"), Operand::value("b")] },
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: true, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.attr("average", false)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let (a, b) = (&call.ty(0)?.shape, &call.ty(1)?.shape);
+        call.require("C3", a == b, || format!("a has shape {a}, and b {b}"))?;
+        let mut steps = vec![Step::new("add", Attrs::new(), &operands())];
+        if call.flag("average")? {
+            let half = Source::Constant(Arc::new(Tensor::scalar(0.5f32).cast(call.ty(0)?.storage())));
+            steps.push(Step::new("mul", Attrs::new(), &[Source::Previous, half]));
+        }
+        Ok(steps)
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(add(at.value(0)?, at.value(1)?, at.call.flag("average")?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![example(&[1, 2, 2]), example(&[1, 2, 2])] }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct ConcatenateLayer;
+
+impl Layer for ConcatenateLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Concatenate",
+            doc: "`concat` of two tensors along `axis`.",
+            constraints: "* C3: 0 <= axis < rank of a.",
+            operands: const { &[Operand::value("a"), Operand::value("b")] },
+            result: Layout::Same,
+            buffer: false,
+            placement: Placement { aligned: true, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.required_attr("axis", AttrKind::Int)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let axis = call.axis("C3", "axis", call.ty(0)?.shape.rank())?;
+        Ok(vec![Step::new("concat", Attrs::new().with("axis", axis as i64), &operands())])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        let axis = at.call.axis("C3", "axis", at.call.ty(0)?.shape.rank())?;
+        at.done(concatenate(at.value(0)?, at.value(1)?, axis as isize, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let operands = vec![example(&[1, 2, 2]), example(&[1, 1, 2])];
+        vec![Example { attrs: Attrs::new().with("axis", 1i64), operands }]
+    }
 }

@@ -6,36 +6,69 @@
 mod activation;
 mod attention;
 pub mod config;
+mod conv;
+mod dense;
 mod merge;
 mod normalize;
+mod operator;
 mod pool;
 mod relu;
 mod shape;
 mod tokens;
-mod weighted;
+mod transposed;
+mod typed;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 pub use activation::{Function, activation};
-pub use attention::{Softmax, attention, float_attention, head_shift, quantized_shiftmax, shiftmax};
+pub use attention::{attention, head_shift, quantized_shiftmax};
 pub use config::{Bits, LayerConfig, OutputAxis, OutputConfig, ShiftmaxConfig};
+pub use conv::{Conv2D, conv2d, depthwise_conv2d, separable_conv2d};
+pub use dense::dense;
 pub use merge::{add, concatenate};
-pub use normalize::{batch_normalization, layer_mad_normalization, layer_normalization};
+pub use normalize::{batch_normalization, layer_normalization};
+pub use operator::{FixedCall, FixedForm, FixedOperand, FixedPointLayer, Placement};
 pub use pool::{global_average_pooling2d, max_pool2d};
 pub use relu::relu;
 pub use shape::{flatten, permute, rescaling, reshape};
 pub use tokens::{Token, add_position_embs, class_token, extract_token};
-pub use weighted::{
-    Conv2D, Transposed, conv2d, conv2d_transpose, dense, depthwise_conv2d, depthwise_conv2d_transpose,
-    separable_conv2d,
-};
+pub use transposed::{Transposed, conv2d_transpose, depthwise_conv2d_transpose};
 
 use crate::tensor::fixed::{
     AlignedQuantizer, Arithmetic, FixedError, FixedPoint, OutputQuantizer, PerChannel, QFloat, QTensor,
     Ranges, Requantized, Requantizer, WeightAxis, WeightQuantizer,
 };
+
+/// The layers as operators.
+pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
+    fn op<L: operator::Layer + Clone + 'static>(layer: L) -> Box<dyn super::Operator> {
+        Box::new(operator::LayerOp(layer))
+    }
+    vec![
+        op(activation::ActivationLayer),
+        op(attention::AttentionLayer),
+        op(attention::ShiftmaxLayer),
+        op(conv::Conv2DLayer),
+        op(conv::DepthwiseConv2DLayer),
+        op(conv::SeparableConv2DLayer),
+        op(dense::DenseLayer),
+        op(merge::AddLayer),
+        op(merge::ConcatenateLayer),
+        op(normalize::BatchNormalizationLayer),
+        op(normalize::LayerMadNormalizationLayer),
+        op(pool::GlobalAveragePooling2DLayer),
+        op(pool::MaxPool2DLayer),
+        op(relu::ReLULayer),
+        op(shape::FlattenLayer),
+        op(shape::RescalingLayer),
+        op(tokens::AddPositionEmbsLayer),
+        op(tokens::ClassTokenLayer),
+        op(transposed::Conv2DTransposeLayer),
+        op(transposed::DepthwiseConv2DTransposeLayer),
+    ]
+}
 
 /// Why a layer has no integers.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -306,6 +339,13 @@ fn scaled(name: &'static str, given: &QTensor) -> Result<QFloat> {
         }
     }
 }
+
+/// Value bits of the buffer of a layer with weights.
+fn buffer(context: &Context, most: u32) -> u32 {
+    context.config.buffer().min(most).saturating_sub(1)
+}
+
+const LAST: WeightAxis = WeightAxis::Axis(-1);
 
 /// The same integers with more value bits.
 fn promoted(x: &QTensor, bits: u32) -> Result<QTensor> {

@@ -1,6 +1,10 @@
 //! Normalization (layers-core §2, layers-transformer §4).
 
-use super::{Context, Floats, LayerConfig, LayerError, Layered, Parameter, Result, Work, fixed_only};
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
+use super::{Context, Floats, LayerConfig, Layered, Parameter, Result, Work, fixed_only};
+use crate::ir::Attrs;
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
 use crate::tensor::fixed::{PerChannel, QFloat, QTensor, WeightAxis};
 
 /// `x · a + b`: a batch normalization with `a = gamma / sqrt(variance + epsilon)` and `b = beta - mean · a`. As `a`
@@ -59,20 +63,105 @@ pub fn layer_normalization(
     work.finish(product.add(&beta)?)
 }
 
-/// [`layer_normalization`] in float: `gamma · x / mean(|x|) + beta`.
-///
-/// # Errors
-/// Parameters of another size than the last axis.
-pub fn layer_mad_normalization(sizes: &[usize], x: &[f32], gamma: &[f32], beta: &[f32]) -> Result<Vec<f32>> {
-    let channels = sizes.last().copied().unwrap_or(1);
-    if gamma.len() != channels || beta.len() != channels {
-        let what = format!("{} and {} parameters for {channels} channels", gamma.len(), beta.len());
-        return Err(LayerError::Config { layer: "LayerMadNormalization", what });
+#[derive(Clone)]
+pub(super) struct BatchNormalizationLayer;
+
+impl Layer for BatchNormalizationLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] = &[
+            Operand::map("x"),
+            Operand::parameter("a", "a", Layout::Same),
+            Operand::parameter("b", "b", Layout::Same),
+        ];
+        Facts {
+            name: "BatchNormalization",
+            doc: "`y[n, c, i, j] = x[n, c, i, j] * a[c] + b[c]`, for x `[N, C, H, W]`, a and b `[C]`: a batch normalization with \
+                  `a = gamma / sqrt(var + epsilon)` and `b = beta - mean * a`.",
+            constraints: "",
+            operands: OPERANDS,
+            result: Layout::Map,
+            buffer: true,
+            placement: Placement { aligned: false, output: true },
+        }
     }
-    let tokens = x.chunks(channels.max(1)).flat_map(|token| {
-        let sum = token.iter().fold(0.0, |sum: f32, x| sum + x.abs());
-        let mean = sum / channels as f32;
-        token.iter().zip(gamma.iter().zip(beta)).map(move |(x, (gamma, beta))| gamma * x / mean + beta)
-    });
-    Ok(tokens.collect())
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, _: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let planes = || Attrs::new().with("axes", vec![1i64, 2]);
+        Ok(vec![
+            Step::new("unsqueeze", planes(), &[Source::Operand(1)]),
+            Step::new("unsqueeze", planes(), &[Source::Operand(2)]),
+            Step::new("mul", Attrs::new(), &[Source::Operand(0), Source::Step(0)]),
+            Step::new("add", Attrs::new(), &[Source::Previous, Source::Step(1)]),
+        ])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(batch_normalization(at.value(0)?, at.parameter(1)?, at.parameter(2)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let operands = vec![example(&[1, 2, 2, 2]), example(&[2]), example(&[2])];
+        vec![Example { attrs: Attrs::new(), operands }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct LayerMadNormalizationLayer;
+
+impl Layer for LayerMadNormalizationLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] = &[
+            Operand::value("x"),
+            Operand::parameter("gamma", "gamma", Layout::Same),
+            Operand::parameter("beta", "beta", Layout::Same),
+        ];
+        Facts {
+            name: "LayerMadNormalization",
+            doc: "`gamma * x / mean(abs(x)) + beta` with the mean along the last axis, for x `[N, …, C]`, gamma and beta `[C]`.",
+            constraints: "",
+            operands: OPERANDS,
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: true, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let last = call.ty(0)?.shape.rank().saturating_sub(1) as i64;
+        let mean = Attrs::new().with("axes", vec![last]).with("keepdims", true);
+        Ok(vec![
+            Step::new("abs", Attrs::new(), &[Source::Operand(0)]),
+            Step::new("reduce_mean", mean, &[Source::Previous]),
+            Step::new("mul", Attrs::new(), &[Source::Operand(1), Source::Operand(0)]),
+            Step::new("div", Attrs::new(), &[Source::Previous, Source::Step(1)]),
+            Step::new("add", Attrs::new(), &[Source::Previous, Source::Operand(2)]),
+        ])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(layer_normalization(at.value(0)?, at.parameter(1)?, at.parameter(2)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example {
+            attrs: Attrs::new(),
+            operands: vec![example(&[1, 2, 3]), example(&[3]), example(&[3])],
+        }]
+    }
 }

@@ -1,6 +1,10 @@
 //! Pooling (layers-core §2).
 
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example, pads};
 use super::{Context, LayerError, Layered, Result, Work};
+use crate::ir::{AttrKind, Attrs};
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
 use crate::tensor::fixed::{Padding, PerChannel, QFloat, QTensor};
 
 /// The largest of each window; nothing else changes.
@@ -43,4 +47,81 @@ pub fn global_average_pooling2d(x: &QTensor, keep: bool, context: &Context) -> R
         QTensor::Float(float) => float.scales().map(|scale| scale / count),
     };
     work.finish(QFloat::new(sum, scales)?)
+}
+
+#[derive(Clone)]
+pub(super) struct MaxPool2DLayer;
+
+impl Layer for MaxPool2DLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "MaxPool2D",
+            doc: "`max_pool2d` with `kernel_shape`, `strides` and `pads`, for x `[N, C, H, W]`.",
+            constraints: "* C0: sizes are as `max_pool2d` wants them.",
+            operands: const { &[Operand::map("x")] },
+            result: Layout::Map,
+            buffer: false,
+            placement: Placement { aligned: false, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        let schema = schema.required_attr("kernel_shape", AttrKind::Ints);
+        schema.attr("strides", vec![1i64, 1]).attr("pads", vec![0i64, 0, 0, 0])
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        Ok(vec![Step::new("max_pool2d", call.attrs.clone(), &[Source::Operand(0)])])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        let (window, strides) = (at.call.sizes("kernel_shape", 1)?, at.call.sizes("strides", 1)?);
+        at.done(max_pool2d(at.value(0)?, window, strides, pads(at.call)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        let attrs = Attrs::new().with("kernel_shape", vec![2i64, 2]).with("strides", vec![2i64, 2]);
+        vec![Example { attrs, operands: vec![example(&[1, 2, 4, 4])] }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct GlobalAveragePooling2DLayer;
+
+impl Layer for GlobalAveragePooling2DLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "GlobalAveragePooling2D",
+            doc: "`global_avg_pool2d`, for x `[N, C, H, W]` and y `[N, C, 1, 1]`.",
+            constraints: "",
+            operands: const { &[Operand::map("x")] },
+            result: Layout::Map,
+            buffer: true,
+            placement: Placement { aligned: false, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, _: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        Ok(vec![Step::new("global_avg_pool2d", Attrs::new(), &[Source::Operand(0)])])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(global_average_pooling2d(at.value(0)?, true, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![example(&[1, 2, 4, 4])] }]
+    }
 }

@@ -1,7 +1,14 @@
 //! Layers that move elements, or change what they stand for.
 
+use std::sync::Arc;
+
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LayerError, Layered, Result, Work, fixed_only};
+use crate::ir::{AttrKind, Attrs};
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
 use crate::tensor::fixed::{PerChannel, QFloat, QTensor};
+use crate::tensor::{Shape, Tensor};
 
 /// Rows; channels with several frac bits are brought to one within the value bits that they have.
 ///
@@ -56,4 +63,85 @@ pub fn rescaling(x: &QTensor, scale: f32, context: &Context) -> Result<Layered> 
         QTensor::Float(float) => QFloat::new(float.fixed().clone(), float.scales().map(|own| own * scale))?,
     };
     Ok(Layered { output: output.into(), recorded: Work::new(context).recorded })
+}
+
+#[derive(Clone)]
+pub(super) struct FlattenLayer;
+
+impl Layer for FlattenLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Flatten",
+            doc: "`flatten` of all axes but the first. In integers, channels with frac bits of their own are brought to one \
+                  grid of the same value bits, and may saturate.",
+            constraints: "",
+            operands: const { &[Operand::value("x")] },
+            result: Layout::Same,
+            buffer: false,
+            placement: Placement { aligned: true, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, _: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        Ok(vec![Step::new("flatten", Attrs::new(), &[Source::Operand(0)])])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(flatten(at.value(0)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![example(&[1, 2, 3])] }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct RescalingLayer;
+
+impl Layer for RescalingLayer {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "Rescaling",
+            doc: "`mul` by the number `scale`. In integers only the scale of the tensor changes.",
+            constraints: "",
+            operands: const { &[Operand::value("x")] },
+            result: Layout::Same,
+            buffer: false,
+            placement: Placement { aligned: false, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.required_attr("scale", AttrKind::Float)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let scale = Tensor::scalar(call.float("scale")?).cast(call.ty(0)?.storage());
+        let operands = [Source::Operand(0), Source::Constant(Arc::new(scale))];
+        Ok(vec![Step::new("mul", Attrs::new(), &operands)])
+    }
+
+    fn shape(&self, call: &Call) -> std::result::Result<Shape, OpError> {
+        Ok(call.ty(0)?.shape.clone())
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(rescaling(at.value(0)?, at.call.float("scale")?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new().with("scale", 0.5f32), operands: vec![example(&[1, 3])] }]
+    }
 }

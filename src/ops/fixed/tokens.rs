@@ -1,6 +1,11 @@
 //! Tokens: what is put before, added to, or taken out of a sequence (layers-transformer §5 to §7).
 
+use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LayerConfig, LayerError, Layered, Parameter, Result, Work, fixed_only};
+use crate::ir::Attrs;
+use crate::ops::layer::{Source, Step};
+use crate::ops::{Call, Example, OpError, Schema};
+use crate::tensor::Dim;
 use crate::tensor::fixed::{QFloat, QTensor};
 
 fn scaled_only<'a>(layer: &'static str, x: &'a QTensor) -> Result<&'a QFloat> {
@@ -66,4 +71,88 @@ pub fn extract_token(x: &QTensor, token: &Token, axis: isize, context: &Context)
         Token::Some(tokens) => fixed.gather_all(tokens, axis)?,
     };
     Ok(Layered { output: output.into(), recorded: Work::new(context).recorded })
+}
+
+#[derive(Clone)]
+pub(super) struct ClassTokenLayer;
+
+impl Layer for ClassTokenLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] = &[Operand::value("x"), Operand::parameter("cls", "cls", Layout::Same)];
+        Facts {
+            name: "ClassToken",
+            doc: "The token cls `[1, 1, C]` before those of each sequence x `[N, T, C]`: `stretch` and `concat`.",
+            constraints: "",
+            operands: OPERANDS,
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: false, output: false },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, _: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let batch = Attrs::new().with("axis", 0i64);
+        Ok(vec![
+            Step::new("stretch", batch, &[Source::Operand(1), Source::Operand(0)]),
+            Step::new("concat", Attrs::new().with("axis", 1i64), &[Source::Previous, Source::Operand(0)]),
+        ])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(class_token(at.value(0)?, at.parameter(1)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![example(&[2, 2, 3]), example(&[1, 1, 3])] }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct AddPositionEmbsLayer;
+
+impl Layer for AddPositionEmbsLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] = &[Operand::value("x"), Operand::parameter("pe", "pe", Layout::Same)];
+        Facts {
+            name: "AddPositionEmbs",
+            doc: "`add` of the table pe `[1, T, C]` to each sequence x `[N, T, C]`.",
+            constraints: "* C3: pe has as many axes as x, of the same sizes or of 1.",
+            operands: OPERANDS,
+            result: Layout::Same,
+            buffer: true,
+            placement: Placement { aligned: false, output: true },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let (x, pe) = (&call.ty(0)?.shape, &call.ty(1)?.shape);
+        let fits =
+            x.rank() == pe.rank() && x.iter().zip(pe.iter()).all(|(x, pe)| *pe == Dim::Fixed(1) || x == pe);
+        call.require("C3", fits, || format!("pe has the sizes of x or 1, found {pe} for {x}"))?;
+        Ok(vec![Step::new("add", Attrs::new(), &[0, 1].map(Source::Operand))])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        at.done(add_position_embs(at.value(0)?, at.parameter(1)?, &at.context))
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example { attrs: Attrs::new(), operands: vec![example(&[2, 2, 3]), example(&[1, 2, 3])] }]
+    }
 }

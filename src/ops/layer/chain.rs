@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use crate::ir::{Attrs, ValueId};
-use crate::ops::{Arithmetic, Builder, Call, Inputs, OpError, Quantize, Registry};
+use crate::ops::{Arithmetic, Builder, Call, Inputs, LowerCx, Lowered, OpError, Quantize, Registry};
 use crate::tensor::{Tensor, TensorType};
 
 /// One operator of a chain; it has one result.
@@ -90,6 +90,52 @@ pub fn eval(steps: &[Step], inputs: &Inputs) -> Result<Vec<Tensor>, OpError> {
         results.extend(STANDARD.eval(&step.op, &attrs, &operands, Arithmetic::Exact)?.into_iter().take(1));
     }
     Ok(results.pop().into_iter().collect())
+}
+
+/// The chain as ONNX nodes; results between are called `<result>_<position>`.
+pub fn lower(steps: &[Step], cx: &mut LowerCx) -> Result<Lowered, OpError> {
+    let result = cx.result_names.first().cloned().unwrap_or_default();
+    let operand_names: Vec<Option<String>> =
+        cx.operand_names.iter().map(|name| (!name.is_empty()).then(|| name.clone())).collect();
+    let mut names: Vec<String> = Vec::new();
+    let mut types: Vec<TensorType> = Vec::new();
+    let mut nodes = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let last = i + 1 == steps.len();
+        let (node_name, name) = match last {
+            true => (cx.node_name.to_owned(), result.clone()),
+            false => (format!("{}_{i}", cx.node_name), format!("{result}_{i}")),
+        };
+        let attrs = STANDARD.complete(&step.op, step.attrs.clone())?;
+        let operands = step.gather(cx.call.operands, &types, |tensor| tensor.tensor_type());
+        let given: Vec<Option<&Tensor>> = step
+            .operands
+            .iter()
+            .map(|source| match source {
+                Source::Operand(position) => cx.constants.get(*position).copied().flatten(),
+                Source::Constant(tensor) => Some(&**tensor),
+                _ => None,
+            })
+            .collect();
+        let inputs = step.gather(&operand_names, &names, |tensor| {
+            cx.initializer(&format!("{i}_constant"), (**tensor).clone())
+        });
+        let inputs: Vec<String> = inputs.into_iter().map(Option::unwrap_or_default).collect();
+        let results = STANDARD.infer(&step.op, &attrs, &operands)?;
+        let entry = STANDARD.get(&step.op)?;
+        let call = Call { schema: &entry.schema, attrs: &attrs, operands: &operands };
+        let outputs = [name.clone()];
+        let mut of_step = LowerCx::new(call, &node_name, &inputs, &outputs, &results, &given);
+        match entry.operator.lower(&mut of_step)? {
+            Lowered::Nodes(made) => nodes.extend(made),
+            Lowered::Layer { .. } => return Err(call.unsupported("a device layer in a chain")),
+        }
+        let made = of_step.into_initializers();
+        cx.add_initializers(made);
+        names.push(name);
+        types.extend(results.into_iter().take(1));
+    }
+    Ok(Lowered::Nodes(nodes))
 }
 
 /// Builds the chain that a layer in float form stands for; the last result is called `name`, those

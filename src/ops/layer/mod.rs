@@ -25,7 +25,7 @@ mod following;
 mod input_quantizer;
 mod temporal;
 
-pub use chain::{Source, Step, eval, expand, standard};
+pub use chain::{Source, Step, eval, expand, lower, standard, types};
 pub use dequantizer::dequantizer_scale;
 pub use following::ACTIVATION_MAX;
 pub use input_quantizer::{InputParameters, input_parameters};

@@ -223,20 +223,22 @@ impl FixedPoint {
         self.product(kernel, OPERATION, self.dense_sums(kernel, &windows))
     }
 
-    /// The transposed convolution of each channel by itself with a kernel `[h, w, channels, 1]`, padded like
-    /// [`Padding::Same`], to a map `strides` times as large.
+    /// [`FixedPoint::transposed_convolution`] of each channel by itself, with a kernel `[h, w, channels, 1]`.
     ///
     /// # Errors
     /// Shapes that do not go together; a per-axis tensor or kernel.
-    pub fn depthwise_transposed_convolution(&self, kernel: &Self, strides: [usize; 2]) -> Result<Self> {
+    pub fn depthwise_transposed_convolution(
+        &self,
+        kernel: &Self,
+        strides: [usize; 2],
+        padding: Padding,
+        size: [usize; 2],
+    ) -> Result<Self> {
         const OPERATION: &str = "depthwise_transposed_convolution";
         self.per_tensor(OPERATION)?;
         kernel.per_tensor(OPERATION)?;
         let windows = match (self.sizes(), kernel.sizes()) {
-            (&[_, h, w, c], &[kh, kw, depth, 1]) if c == depth => {
-                let size = h.checked_mul(strides[0]).zip(w.checked_mul(strides[1]));
-                size.and_then(|(h, w)| self.scattered([kh, kw], strides, Padding::Same, [h, w]))
-            }
+            (&[.., c], &[kh, kw, depth, 1]) if c == depth => self.scattered([kh, kw], strides, padding, size),
             _ => None,
         };
         let windows = windows.ok_or_else(|| self.shapes(OPERATION, kernel))?;
