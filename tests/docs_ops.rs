@@ -131,9 +131,14 @@ fn section(
 fn docs_say_what_the_schemas_say() {
     let registry = Registry::built_in();
     let mut text = INTRODUCTION.to_owned();
-    for (title, layers) in [("Standard operators", false), ("Device layers", true)] {
+    let kind = |schema: &Schema, operator: &dyn Operator| match operator.quantize() {
+        Quantize::FixedPoint(_) => "Layers of QuantizeML",
+        _ if schema.layer => "Device layers",
+        _ => "Standard operators",
+    };
+    for title in ["Standard operators", "Device layers", "Layers of QuantizeML"] {
         writeln!(text, "\n## {title}").unwrap();
-        for entry in registry.iter().filter(|entry| entry.schema.layer == layers) {
+        for entry in registry.iter().filter(|entry| kind(&entry.schema, &*entry.operator) == title) {
             section(&registry, &entry.schema, &*entry.operator, &mut text).unwrap();
         }
     }

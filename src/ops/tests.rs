@@ -8,7 +8,7 @@ use proptest::sample::select;
 use super::testing::{labels, lower};
 use super::{Arithmetic, AttrSpec, Lowered, Quantize, Registry};
 use crate::ir::{Attr, AttrKind, Attrs};
-use crate::tensor::{AffineGrid, DType, Dim, Grid, Shape, Tensor, TensorType};
+use crate::tensor::{AffineGrid, DType, Dim, FixedGrid, Grid, Shape, Tensor, TensorType};
 
 /// The sources of all families, so that a constraint without a check shows.
 fn sources() -> Vec<String> {
@@ -202,18 +202,37 @@ fn anything() -> impl Strategy<Value = Application> {
     })
 }
 
+/// Operands of a layer of QuantizeML's integer form: a value, and parameters with scales.
+fn on_grids(types: &[Option<TensorType>]) -> Vec<Option<TensorType>> {
+    let on_grid = |(at, ty): (usize, &Option<TensorType>)| {
+        let ty = ty.as_ref()?;
+        let value_bits = if at == 0 { 7 } else { 5 };
+        let grid = FixedGrid {
+            storage: FixedGrid::storage_of(value_bits),
+            value_bits,
+            frac_bits: [3 - 3 * at.min(1) as i32].into(),
+            scales: (at > 0).then(|| [0.25].into()),
+            axis: None,
+        };
+        Some(TensorType { shape: ty.shape.clone(), grid: Grid::Fixed(grid) })
+    };
+    types.iter().enumerate().map(on_grid).collect()
+}
+
 /// An example with some of its attributes and sizes changed.
 fn nearly_an_example() -> impl Strategy<Value = Application> {
-    let examples: Vec<Application> = REGISTRY
-        .iter()
-        .flat_map(|entry| {
-            entry.operator.examples().into_iter().map(|example| {
-                let attrs = REGISTRY.complete(&entry.schema.name, example.attrs).unwrap();
-                let types = example.operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type));
-                (entry.schema.name.to_string(), attrs, types.collect())
-            })
-        })
-        .collect();
+    let mut examples: Vec<Application> = Vec::new();
+    for entry in REGISTRY.iter() {
+        for example in entry.operator.examples() {
+            let attrs = REGISTRY.complete(&entry.schema.name, example.attrs).unwrap();
+            let types: Vec<_> =
+                example.operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+            if matches!(entry.operator.quantize(), Quantize::FixedPoint(_)) {
+                examples.push((entry.schema.name.to_string(), attrs.clone(), on_grids(&types)));
+            }
+            examples.push((entry.schema.name.to_string(), attrs, types));
+        }
+    }
     select(examples).prop_flat_map(|(op, attrs, operands)| {
         let changed = |(name, value): (&str, &Attr)| {
             let (name, value) = (name.to_owned(), value.clone());
@@ -260,7 +279,8 @@ proptest! {
             Tensor::new(&sizes(ty), (0..count).map(|i| (i % 5) as f32 - 1.0).collect()).unwrap().cast(ty.storage())
         };
         let tensors: Vec<Option<Tensor>> = operands.iter().map(|ty| ty.as_ref().map(fill)).collect();
-        if let Ok(results) = registry.eval(&op, &attrs, &tensors, Arithmetic::Exact) {
+        let grids: Vec<Option<&Grid>> = operands.iter().map(|ty| ty.as_ref().map(|ty| &ty.grid)).collect();
+        if let Ok(results) = registry.eval_on(&op, &attrs, &tensors, &grids, Arithmetic::Exact) {
             prop_assert_eq!(results.len(), inferred.len());
             for (ty, tensor) in inferred.iter().zip(&results) {
                 prop_assert!(ty.shape.admits(tensor.sizes()), "{} {:?}: {:?} is not {}", op, attrs, tensor.sizes(), ty.shape);
