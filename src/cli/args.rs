@@ -64,6 +64,8 @@ impl Command {
 pub enum Scheme {
     /// Hardware layers of BrainChip Akida, int8.
     Akida,
+    /// Layers of QuantizeML on fixed-point numbers, of any bits.
+    FixedPoint,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -86,6 +88,7 @@ pub enum Emit {
     Onnx,
     Qir,
     Ranges,
+    Config,
     Report,
 }
 
@@ -114,7 +117,8 @@ pub struct PrepareArgs {
     /// Use so many samples; without --samples, draw so many random ones [default: all; 1024].
     #[arg(long, value_name = "N")]
     pub num_samples: Option<NonZeroUsize>,
-    /// Samples run at once; no result depends on it.
+    /// Samples run at once. Of the scheme fixed-point, ranges are moving averages over such batches; no other
+    /// result depends on it.
     #[arg(long, value_name = "N", default_value = "1")]
     pub batch_size: NonZeroUsize,
     /// Seed of random samples.
@@ -126,17 +130,59 @@ pub struct PrepareArgs {
     /// Storage of the quantized input.
     #[arg(long, value_enum, default_value = "uint8")]
     pub input_dtype: InputDType,
-    /// Give int8 outputs where the network is quantized to its end.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(8..=8))]
-    pub last_output_bits: Option<u8>,
+    /// Quantize the outputs, too, where the network is quantized to its end.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=32))]
+    pub last_output_bits: Option<u32>,
+    #[command(flatten)]
+    pub numbers: NumberArgs,
     /// Quantize the layer that makes this value, and nothing behind it.
     #[arg(long, value_name = "VALUE")]
     pub quantize_until: Option<String>,
-    /// A named pipeline, or passes separated by commas.
-    #[arg(long, value_name = "NAME|TEXT", default_value = "akida")]
-    pub pipeline: String,
+    /// A named pipeline, or passes separated by commas [default: that of the scheme].
+    #[arg(long, value_name = "NAME|TEXT")]
+    pub pipeline: Option<String>,
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
+}
+
+impl PrepareArgs {
+    /// The name or text of the pipeline.
+    pub fn pipeline(&self) -> &str {
+        match (&self.pipeline, self.scheme) {
+            (Some(pipeline), _) => pipeline,
+            (None, Scheme::Akida) => "akida",
+            (None, Scheme::FixedPoint) => "fixed-point",
+        }
+    }
+}
+
+/// Numbers of bits and of calibration: those of the scheme akida are fixed.
+#[derive(Args)]
+pub struct NumberArgs {
+    /// Bits of weights [default: 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
+    pub weight_bits: Option<u32>,
+    /// Bits of weights up to the first layer that has some [default: --weight-bits].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
+    pub input_weight_bits: Option<u32>,
+    /// Bits of the outputs of activations [default: 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub activation_bits: Option<u32>,
+    /// Bits of the outputs of other layers [default: 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
+    pub output_bits: Option<u32>,
+    /// Bits of the buffers in which layers compute [default: 32].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=62))]
+    pub buffer_bits: Option<u32>,
+    /// How often calibration goes over the samples [default: 1].
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<NonZeroUsize>,
+    /// The share of the old ranges that a batch leaves [default: 0.9].
+    #[arg(long, value_name = "X")]
+    pub momentum: Option<f64>,
+    /// What layers are quantized with, as QuantizeML writes it.
+    #[arg(long, value_name = "FILE.json")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -22,7 +22,7 @@ use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{
     AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, device_limits, ranges_of,
-    read_ranges, write_ranges,
+    read_ranges, write_config, write_ranges,
 };
 use crate::rewrite::Ruleset;
 use crate::syntax::{qir, rules};
@@ -35,9 +35,10 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
     };
     let source = ranges(session, &args.ranges, &args.prepare)?;
     let emits = |emit: &Emit| args.emit.contains(emit);
-    let (text, ranges, report) = (
+    let (text, ranges, config, report) = (
         output.with_extension("qir"),
         output.with_extension("ranges.json"),
+        output.with_extension("config.json"),
         output.with_extension("report.txt"),
     );
     let mut paths = Vec::new();
@@ -48,6 +49,7 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
         paths.extend(qir_paths(&text));
     }
     paths.extend(emits(&Emit::Ranges).then(|| ranges.clone()));
+    paths.extend(emits(&Emit::Config).then(|| config.clone()));
     paths.extend(emits(&Emit::Report).then(|| report.clone()));
 
     let mut steps = Vec::new();
@@ -64,6 +66,9 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
     }
     if emits(&Emit::Ranges) {
         outputs.write(&ranges, write_ranges(&outcome.ranges).as_bytes())?;
+    }
+    if emits(&Emit::Config) {
+        outputs.write(&config, write_config(&outcome.layer_config).as_bytes())?;
     }
     if emits(&Emit::Report) {
         outputs.write(&report, summary.as_bytes())?;
@@ -143,7 +148,8 @@ impl<'a> Prepare<'a> {
         let (graph, user_rules) = read_model(session, model, InputShapes { row, ..InputShapes::default() })?;
         rules.extend(user_rules);
         let outputs = Outputs::declare(session, paths, InPlace::Never)?;
-        let calls = pipeline(session, &args.pipeline)?;
+        let fixed_point = super::options::fixed_point(session, args)?;
+        let calls = pipeline(session, args.pipeline())?;
         let bar = progress_bar();
         let compile = Compile {
             source,
@@ -158,6 +164,7 @@ impl<'a> Prepare<'a> {
                 last_output_8_bits: args.last_output_bits.is_some(),
                 until: args.quantize_until.clone(),
             },
+            fixed_point,
             strict,
             user_rules: &rules,
             sources: &mut session.sources,

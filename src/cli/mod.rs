@@ -7,6 +7,7 @@ mod commands;
 mod explain;
 mod files;
 mod golden;
+mod options;
 mod rules;
 mod session;
 mod values;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::Graph;
 use crate::quant::{
-    Calibrated, apply_ranges, calibrate, device_values, keep_activation_ranges, quantize_akida,
-    quantized_elsewhere, ranges_of, refused_layers,
+    CalibrateOptions, Calibrated, Quantized, apply_ranges, calibrate, calibrate_fixed_point, device_values,
+    keep_activation_ranges, quantize_akida, quantize_fixed_point, quantized_elsewhere, ranges_of,
+    refused_layers,
 };
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset, Spared};
 use crate::syntax::pipeline::PassCall;
@@ -66,8 +67,9 @@ pub fn passes() -> &'static [PassInfo] {
         },
         PassInfo {
             name: "calibrate",
-            options: &[],
-            doc: "Give every float value its range, from samples or from a file.",
+            options: &["scheme"],
+            doc: "Give every float value its range, from samples or from a file. With `scheme=fixed-point`, only \
+                  those on which quantizers stand have one, a moving average over the batches.",
         },
         PassInfo {
             name: "fuse",
@@ -80,9 +82,10 @@ pub fn passes() -> &'static [PassInfo] {
         },
         PassInfo {
             name: "quantize",
-            options: &[],
+            options: &["scheme"],
             doc: "Compute the integers of every layer that hangs on the input. Where those of a layer that a rule of \
-                  `--rules` made do not exist, the fusion before is done again without it.",
+                  `--rules` made do not exist, the fusion before is done again without it. With `scheme=fixed-point` layers are those of \
+                  QuantizeML.",
         },
         PassInfo {
             name: "remainder",
@@ -102,6 +105,7 @@ pub fn passes() -> &'static [PassInfo] {
 pub const PIPELINES: &[(&str, &str)] = &[
     ("akida", include_str!("../../passes/akida.pipeline")),
     ("akida-as-is", include_str!("../../passes/akida-as-is.pipeline")),
+    ("fixed-point", include_str!("../../passes/fixed-point.pipeline")),
 ];
 
 pub fn named_pipeline(name: &str) -> Option<&'static str> {
@@ -138,6 +142,11 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
         Some("never") => true,
         Some(_) => return Err(wrong("repeat", "`never`")),
     };
+    let fixed_point = match option("scheme") {
+        None | Some("akida") => false,
+        Some("fixed-point") => true,
+        Some(_) => return Err(wrong("scheme", "`akida` or `fixed-point`")),
+    };
     Ok(match info.name {
         "dynamic-batch" => Box::new(DynamicBatch),
         "rules" | "fuse" => {
@@ -164,7 +173,8 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
         "frames" => Box::new(Frames),
         "split-depthwise" => Box::new(SplitDepthwise),
         "identity-convs" => Box::new(IdentityConvs),
-        "calibrate" => Box::new(Calibrate),
+        "calibrate" => Box::new(Calibrate { fixed_point }),
+        _ if fixed_point => Box::new(QuantizeFixedPoint),
         _ => Box::new(Quantize),
     })
 }
@@ -362,7 +372,10 @@ impl Pass for UserRules {
     }
 }
 
-struct Calibrate;
+struct Calibrate {
+    /// By the scheme `fixed-point`.
+    fixed_point: bool,
+}
 
 impl Pass for Calibrate {
     fn requires(&self) -> Stage {
@@ -382,6 +395,19 @@ impl Pass for Calibrate {
                 if let Some(trace) = &mut cx.trace {
                     trace.ranges = RangeSource::File(file.clone());
                 }
+            }
+            Calibration::Samples(samples) if self.fixed_point => {
+                let CalibrateOptions { batch_size, num_samples, .. } = cx.calibrate;
+                let (options, samples) = (&cx.fixed_point, &mut **samples);
+                calibrate_fixed_point(
+                    graph,
+                    cx.registry,
+                    samples,
+                    options,
+                    batch_size,
+                    num_samples,
+                    cx.progress,
+                )?;
             }
             Calibration::Samples(samples) => {
                 let Calibrated { seen, batch, warnings } =
@@ -543,6 +569,34 @@ impl Pass for Quantize {
         })?;
         cx.warnings.extend(elsewhere);
         *graph = quantized;
+        cx.report = Some(report);
+        Ok(())
+    }
+}
+
+struct QuantizeFixedPoint;
+
+impl Pass for QuantizeFixedPoint {
+    fn requires(&self) -> Stage {
+        Stage::Float
+    }
+
+    fn ensures(&self) -> Stage {
+        Stage::Quantized
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), Diagnostics> {
+        let mut ranges = ranges_of(graph);
+        ranges.append(&mut cx.ranges);
+        cx.ranges = ranges;
+        let Quantized { graph: quantized, report, config } =
+            quantize_fixed_point(graph, cx.registry, &cx.fixed_point)?;
+        if let Some(trace) = &mut cx.trace {
+            trace.fused = Some(graph.clone());
+            trace.stays = report.stays.clone();
+        }
+        *graph = quantized;
+        cx.layer_config = config;
         cx.report = Some(report);
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use crate::diag::{Diagnostic, Diagnostics, Sources, WithPlaces};
 use crate::ir::{Graph, Range, ValueId};
 use crate::ops::Registry;
+use crate::ops::fixed::LayerConfig;
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, QuantError, QuantizeReport, RandomSamples, SampleFiles, Samples,
-    device_limits,
+    AkidaOptions, CalibrateOptions, FixedPointOptions, QuantError, QuantizeReport, RandomSamples,
+    SampleFiles, Samples, device_limits,
 };
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
@@ -34,6 +35,7 @@ pub struct Compile<'a> {
     pub input_shapes: Vec<(String, Vec<usize>)>,
     pub calibrate: CalibrateOptions,
     pub akida: AkidaOptions,
+    pub fixed_point: FixedPointOptions,
     /// What the device's tools do not take is an error, not a warning.
     pub strict: bool,
     pub user_rules: &'a [Ruleset],
@@ -53,6 +55,7 @@ impl<'a> Compile<'a> {
             input_shapes: Vec::new(),
             calibrate: CalibrateOptions::default(),
             akida: AkidaOptions::default(),
+            fixed_point: FixedPointOptions::default(),
             strict: false,
             user_rules,
             sources,
@@ -67,6 +70,8 @@ pub struct Outcome {
     pub graph: Graph,
     /// Ranges of the values that were calibrated, and of the float graph that was quantized.
     pub ranges: BTreeMap<String, Range>,
+    /// What each layer of QuantizeML was quantized with, by node name.
+    pub layer_config: BTreeMap<String, LayerConfig>,
     /// Present if the graph was quantized.
     pub report: Option<QuantizeReport>,
     /// The rules that were applied.
@@ -83,8 +88,18 @@ pub fn compile(
     until: Option<&str>,
     after: &mut dyn FnMut(&Step, &Graph),
 ) -> Result<Outcome, Failure> {
-    let Compile { source, input_shapes, calibrate, akida, strict, user_rules, sources, mut progress, trace } =
-        wishes;
+    let Compile {
+        source,
+        input_shapes,
+        calibrate,
+        akida,
+        fixed_point,
+        strict,
+        user_rules,
+        sources,
+        mut progress,
+        trace,
+    } = wishes;
     set_shapes(&mut graph, registry, &input_shapes).map_err(Failure::Input)?;
     let calls = match until.and_then(|name| calls.iter().rposition(|call| call.name == name)) {
         Some(last) => &calls[..=last],
@@ -113,7 +128,9 @@ pub fn compile(
         );
     }
     let of = match &calibration {
-        Calibration::Samples(samples) => calibrate.num_samples.unwrap_or(usize::MAX).min(samples.count()),
+        Calibration::Samples(samples) => {
+            fixed_point.epochs * calibrate.num_samples.unwrap_or(usize::MAX).min(samples.count())
+        }
         Calibration::None | Calibration::Ranges { .. } => 0,
     };
     let mut cx = Context {
@@ -123,6 +140,8 @@ pub fn compile(
         calibration,
         calibrate,
         akida,
+        fixed_point,
+        layer_config: BTreeMap::new(),
         progress: &mut |done| progress(done, of),
         ranges: BTreeMap::new(),
         warnings,
@@ -133,7 +152,7 @@ pub fn compile(
         rules: Vec::new(),
     };
     let result = run(&mut graph, calls, &mut cx, after);
-    let Context { ranges, mut warnings, rewrites, report, trace, .. } = cx;
+    let Context { ranges, layer_config, mut warnings, rewrites, report, trace, .. } = cx;
     // An explanation tells it of each rule.
     if result.is_ok() && until.is_none() && trace.is_none() {
         idle::warn(user_rules, &rewrites, &mut warnings);
@@ -148,7 +167,7 @@ pub fn compile(
         }
     }
     match result {
-        Ok(()) => Ok(Outcome { graph, ranges, report, rewrites, warnings }),
+        Ok(()) => Ok(Outcome { graph, ranges, layer_config, report, rewrites, warnings }),
         // What was noticed on the way may explain the fault.
         Err(Failure::Input(found)) => {
             let mut all = warnings;

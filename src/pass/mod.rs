@@ -22,7 +22,10 @@ use thiserror::Error;
 use crate::diag::{Diagnostic, Diagnostics, Report, Sources, Span, WithPlaces};
 use crate::ir::{Graph, Range};
 use crate::ops::Registry;
-use crate::quant::{AkidaOptions, CalibrateOptions, QuantizeReport, Samples, already_quantized};
+use crate::ops::fixed::LayerConfig;
+use crate::quant::{
+    AkidaOptions, CalibrateOptions, FixedPointOptions, QuantizeReport, Samples, already_quantized,
+};
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::Shape;
@@ -43,7 +46,7 @@ pub enum Stage {
     Float,
     /// Float, and the input and some value computed from it have a range.
     Calibrated,
-    /// The input runs into an `InputQuantizer`.
+    /// The input runs into an `InputQuantizer`, or becomes fixed-point numbers.
     Quantized,
 }
 
@@ -87,6 +90,9 @@ pub struct Context<'a> {
     pub calibration: Calibration,
     pub calibrate: CalibrateOptions,
     pub akida: AkidaOptions,
+    pub fixed_point: FixedPointOptions,
+    /// What each layer of QuantizeML was quantized with, by node name.
+    pub layer_config: BTreeMap<String, LayerConfig>,
     /// Told the number of samples done during calibration.
     pub progress: &'a mut dyn FnMut(usize),
     /// Ranges of all values that were calibrated, also of those that layers took in since, and of

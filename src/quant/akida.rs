@@ -67,7 +67,7 @@ pub fn quantize_akida(
     let (quantized, why) = assemble(graph, registry, &entry, &plan, parameters)
         .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
     let layers = layer_notes(&quantized, registry).map_err(WithPlaces::new)?;
-    Ok((quantized, QuantizeReport { layers, stays, why }))
+    Ok((quantized, QuantizeReport { fixed_point: false, layers, stays, why }))
 }
 
 /// The layers whose parameters do not exist, by the values that they make, and why.
@@ -138,7 +138,7 @@ fn settle(
 }
 
 /// What stands in the way, each once: operators that only stand behind others say nothing.
-fn first_reasons(stays: &[StayNote]) -> Vec<String> {
+pub(super) fn first_reasons(stays: &[StayNote]) -> Vec<String> {
     const SHOWN: usize = 8;
     let mut told = BTreeSet::new();
     let mut reasons: Vec<String> = stays
@@ -168,10 +168,11 @@ pub fn quantized_elsewhere(stays: &[StayNote]) -> Option<Diagnostic> {
 
 /// The fact that the graph has an integer layer, if it has one.
 pub fn already_quantized(graph: &Graph) -> Option<WithPlaces<QuantError>> {
-    const OP: &str = "InputQuantizer";
-    let id = graph.order().into_iter().find(|&id| graph.node(id).op() == Some(OP))?;
+    let enters =
+        |id: NodeId| graph.node(id).op().filter(|op| matches!(*op, "InputQuantizer" | "to_fixed_point"));
+    let (id, op) = graph.order().into_iter().find_map(|id| Some((id, enters(id)?)))?;
     let node = graph.node(id);
-    let error = QuantError::AlreadyQuantized { node: node.name.to_string(), op: OP.into() };
+    let error = QuantError::AlreadyQuantized { node: node.name.to_string(), op: op.to_owned() };
     Some(WithPlaces::new(error).at_loc(&node.loc, ""))
 }
 

@@ -194,6 +194,8 @@ mod tests {
             let sizes = [rows.len(), 2, 2];
             Ok(Tensor::new(&sizes, rows.concat()).filter(|_| sizes[0] > 0))
         }
+
+        fn rewind(&mut self) {}
     }
 
     /// `y = relu(x)` with a batch axis of that size.

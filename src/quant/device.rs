@@ -69,7 +69,9 @@ pub fn device_limits(graph: &Graph, registry: &Registry) -> Diagnostics {
         let entry = graph.node(*id).op().and_then(|op| registry.find(op));
         entry.is_some_and(|entry| entry.schema.declared_in.is_some())
     };
-    if order.iter().any(declared) {
+    // Fixed-point numbers are not for the device either.
+    let fixed_point = |id: &NodeId| graph.node(*id).op() == Some("to_fixed_point");
+    if order.iter().any(|id| declared(id) || fixed_point(id)) {
         return found;
     }
     network_limits(graph, registry, &order, &mut found);

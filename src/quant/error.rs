@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::diag::Report;
+use crate::diag::{Report, nearest};
 use crate::interp::InterpError;
 use crate::ops::OpError;
 use crate::tensor::npy::NpyError;
@@ -47,6 +47,12 @@ pub enum QuantError {
     ForeignRanges { file: String },
     #[error("input `{input}` has no calibrated range")]
     NoInputRange { input: String },
+    #[error("%{value} has no calibrated range, and an output quantizer stands there")]
+    NoRange { value: String },
+    #[error("the configuration names `{name}`, which is no layer of the network that is quantized")]
+    ForeignConfig { name: String, known: Vec<String> },
+    #[error("{file}: {error}")]
+    Config { file: String, error: String },
     #[error("no part of the network can be quantized")]
     NothingQuantized { reasons: Vec<String> },
     #[error("the network is quantized already: `{node}` is an integer layer, {op}")]
@@ -76,6 +82,9 @@ impl Report for QuantError {
             QuantError::NoFiniteValue => "Q0614",
             QuantError::RandomSize { .. } => "Q0615",
             QuantError::EmptySamples { .. } => "Q0616",
+            QuantError::NoRange { .. } => "Q0618",
+            QuantError::ForeignConfig { .. } => "Q0619",
+            QuantError::Config { .. } => "Q0625",
         }
     }
 
@@ -91,7 +100,15 @@ impl Report for QuantError {
             QuantError::RandomShape { input, .. } => {
                 vec![format!("give --samples, or --input-shape {input}=1,...")]
             }
-            QuantError::NoInputRange { .. } => vec!["calibrate with --samples, or give --ranges".to_owned()],
+            QuantError::ForeignConfig { name, known } => {
+                match nearest(name, known.iter().map(String::as_str)) {
+                    Some(meant) => vec![format!("did you mean `{meant}`?")],
+                    None => vec![format!("layers are: {}", known.join(", "))],
+                }
+            }
+            QuantError::NoRange { .. } | QuantError::NoInputRange { .. } => {
+                vec!["calibrate with --samples, or give --ranges".to_owned()]
+            }
             QuantError::ForeignRanges { .. } => {
                 vec![
                     "ranges are keyed by value name; `qirc calibrate` writes them for this network"

@@ -10,6 +10,7 @@ mod calibrate;
 mod check;
 mod device;
 mod error;
+mod fixed_point;
 mod ranges;
 mod report;
 mod samples;
@@ -23,6 +24,9 @@ pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};
 pub use device::device_limits;
 pub use error::QuantError;
+pub use fixed_point::{
+    FixedPointOptions, Quantized, calibrate_fixed_point, quantize_fixed_point, write_config,
+};
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
 pub use report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
 pub use samples::{RandomSamples, SampleFiles, Samples, as_frames};

@@ -10,6 +10,8 @@ use crate::ops::Why;
 /// What became of the network.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizeReport {
+    /// Of the scheme `fixed-point`, and not for a device.
+    pub fixed_point: bool,
     pub layers: Vec<LayerNote>,
     pub stays: Vec<StayNote>,
     /// By name of a quantized value in the result.
@@ -64,7 +66,8 @@ pub enum StayCause {
 impl fmt::Display for QuantizeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (layers, stays) = (self.layers.len(), self.stays.len());
-        writeln!(f, "{layers} layers on the device, {stays} operators stay float")?;
+        let place = if self.fixed_point { "in fixed point" } else { "on the device" };
+        writeln!(f, "{layers} layers {place}, {stays} operators stay float")?;
         let names: Vec<_> = self.layers.iter().map(|layer| printable(&layer.node)).collect();
         let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let op = self.layers.iter().map(|layer| layer.op_type.len()).max().unwrap_or(0);

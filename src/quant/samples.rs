@@ -21,6 +21,9 @@ pub trait Samples {
 
     /// The next `rows` samples, fewer at the end, `None` after it.
     fn take(&mut self, rows: usize) -> Result<Option<Tensor>, QuantError>;
+
+    /// Begins again with the first sample.
+    fn rewind(&mut self);
 }
 
 /// Samples for an input of that shape, which may have the time axis of a single frame (axis 2 of 5, of
@@ -40,7 +43,9 @@ pub fn as_frames(samples: Tensor, shape: &Shape) -> Tensor {
 /// Samples in `.npy` files, and in the arrays of `.npz` archives (in the order of the archive),
 /// one after the other. Only one slice is in memory at a time.
 pub struct SampleFiles {
-    /// Arrays not yet begun, last first.
+    /// All arrays, last first.
+    arrays: Vec<ArrayAt>,
+    /// Those not yet begun.
     pending: Vec<ArrayAt>,
     open: Option<(String, NpyReader<Box<dyn Read>>)>,
     count: usize,
@@ -48,6 +53,7 @@ pub struct SampleFiles {
 
 type Archive = ZipArchive<BufReader<File>>;
 
+#[derive(Clone)]
 enum ArrayAt {
     File(PathBuf),
     /// By its index in an archive, whose directory is read once.
@@ -99,7 +105,7 @@ impl SampleFiles {
             count = sizes[0].saturating_add(count);
         }
         arrays.reverse();
-        Ok(Self { pending: arrays, open: None, count })
+        Ok(Self { pending: arrays.clone(), arrays, open: None, count })
     }
 
     /// Sizes of one sample of a file, without the first axis: what fixes an unknown input shape.
@@ -134,6 +140,10 @@ impl Samples for SampleFiles {
         let mut sizes = reader.sizes().to_vec();
         sizes[0] = have;
         Ok(Tensor::from_le_bytes(reader.dtype(), &sizes, &bytes))
+    }
+
+    fn rewind(&mut self) {
+        (self.pending, self.open) = (self.arrays.clone(), None);
     }
 }
 
@@ -244,6 +254,7 @@ const LARGEST_RANDOM: usize = 1 << 28;
 /// Random samples from ChaCha8 under a seed: uniform in [0, 1) for floats (24 bits, or 53), the
 /// full range for integers.
 pub struct RandomSamples {
+    seed: u64,
     rng: ChaCha8Rng,
     dtype: DType,
     row: Vec<usize>,
@@ -264,11 +275,15 @@ impl RandomSamples {
         let row = Shape::new(shape.iter().skip(1).cloned()).sizes();
         let row =
             row.ok_or_else(|| QuantError::RandomShape { input: input.to_owned(), shape: shape.clone() })?;
-        Ok(Self { rng: ChaCha8Rng::seed_from_u64(seed), dtype, row, count, left: count })
+        Ok(Self { seed, rng: ChaCha8Rng::seed_from_u64(seed), dtype, row, count, left: count })
     }
 }
 
 impl Samples for RandomSamples {
+    fn rewind(&mut self) {
+        (self.rng, self.left) = (ChaCha8Rng::seed_from_u64(self.seed), self.count);
+    }
+
     fn count(&self) -> usize {
         self.count
     }

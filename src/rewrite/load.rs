@@ -39,6 +39,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("order", include_str!("../../passes/order.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),
+    ("layers", include_str!("../../passes/layers.qrules")),
     ("remainder", include_str!("../../passes/remainder.qrules")),
 ];
 

@@ -6,9 +6,9 @@ use std::fs;
 use crate::keras::Recorded;
 use crate::{Release, folder};
 use qirc::tensor::fixed::{
-    AlignedQuantizer, Arithmetic, FixedError, FixedPoint, Observer, OutputQuantizer, Padding, PerChannel,
-    QFloat, QTensor, Ranges, Requantizer, Stride, WeightAxis, WeightQuantizer, frac_bits_for, optimal_scales,
-    quantize_scales,
+    AlignedQuantizer, Arithmetic, Extreme, FixedError, FixedPoint, Observer, OutputQuantizer, Padding,
+    PerChannel, QFloat, QTensor, Ranges, Requantizer, Stride, WeightAxis, WeightQuantizer, frac_bits_for,
+    optimal_scales, quantize_scales,
 };
 use serde_json::Value;
 
@@ -337,10 +337,11 @@ impl Case<'_> {
             }
             "observer" => {
                 let channels = (self.args["axis"] == "per-axis").then(|| *self.floats(0).0.last().unwrap());
-                let mut observer = Observer::new(channels, self.args["momentum"].as_f64().unwrap());
-                (0..self.inputs.len()).for_each(|at| observer.observe(self.floats(at).1));
+                let mut observer =
+                    Observer::new(channels, self.args["momentum"].as_f64().unwrap(), Extreme::Magnitude);
+                (0..self.inputs.len()).for_each(|at| observer.observe(self.floats(at).1, 1));
                 let sizes = channels.map_or(vec![], |channels| vec![channels]);
-                Ok(Recorded::Float(sizes, observer.range_max.entries().to_vec()))
+                Ok(Recorded::Float(sizes, observer.range.entries().to_vec()))
             }
             other => panic!("no operation {other}"),
         }

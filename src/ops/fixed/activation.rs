@@ -104,10 +104,10 @@ impl Layer for ActivationLayer {
             doc: "The operator that `activation` names: `gelu`, `swish`, `hard_swish`, or `leaky_relu` with `alpha`. In \
                   integers it is a table of `lut_bitwidth` bits, with an entry for every value that x can have.",
             constraints: "* C3: `activation` is gelu, swish, hard_swish or leaky_relu.",
-            operands: const { &[Operand::value("x")] },
-            result: Layout::Same,
+            operands: const { &[Operand::channels("x")] },
+            result: Layout::Channels,
             buffer: false,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: None },
         }
     }
 

@@ -122,7 +122,7 @@ impl Layer for ShiftmaxLayer {
             operands: const { &[Operand::value("x")] },
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: true, output: false },
+            placement: Placement { aligned: true, output: false, kernel_channels: None },
         }
     }
 
@@ -198,7 +198,7 @@ impl Layer for AttentionLayer {
             operands: OPERANDS,
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: None },
         }
     }
 

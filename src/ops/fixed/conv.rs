@@ -1,6 +1,8 @@
 //! Convolutions: the product in a buffer, the bias, and the output quantizer (layers-core §1.3).
 
-use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, Role, example, pads};
+use super::operator::{
+    Application, Facts, Layer, Layout, Operand, Placement, Role, as_floats, example, pads, shape_of,
+};
 use super::{
     Context, Floats, LAST, LayerConfig, LayerError, Layered, Parameter, Result, Work, buffer, fixed_only,
     promoted,
@@ -8,8 +10,8 @@ use super::{
 use crate::ir::Attrs;
 use crate::ops::layer::{Source, Step};
 use crate::ops::{Call, Example, OpError, Presence, Schema};
-use crate::tensor::Dim;
 use crate::tensor::fixed::{FixedPoint, Padding, QFloat, QTensor, Stride, WeightAxis};
+use crate::tensor::{Dim, Shape};
 
 /// How a convolution goes over its input.
 #[derive(Clone, Copy, Debug)]
@@ -187,11 +189,12 @@ impl Layer for Conv2DLayer {
             name: "Conv2D",
             doc: "`conv2d` of one group, for x `[N, C, H, W]`, kernel `[F, C, R, S]` and bias `[F]`, with `strides`, `dilations` and `pads` (top, left, bottom, right). With \
                   padding_value `[C]`, that is what is around x in place of 0: `channel_pad` first.",
-            constraints: "* C0: sizes are as the float operator wants them.",
+            constraints: "* C0: sizes are as the float operator wants them.\n\
+                          * C3: padding_value has the one axis C, or in the integer form may be one number.",
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(1) },
         }
     }
 
@@ -210,6 +213,18 @@ impl Layer for Conv2DLayer {
             Step::new("channel_pad", pad, &[Source::Operand(0), Source::Operand(3)]),
             Step::new("conv2d", float_attrs(call, &GEOMETRY[..2]), &operands(Source::Previous)),
         ])
+    }
+
+    fn shape(&self, call: &Call) -> std::result::Result<Shape, OpError> {
+        if let Some(value) = call.opt_ty(3) {
+            let channels = call.ty(0)?.shape.get(1).cloned();
+            let number = call.ty(0)?.grid.fixed().is_some() && value.shape.rank() == 0;
+            let each = value.shape.rank() == 1 && value.shape.get(0) == channels.as_ref();
+            call.require("C3", number || each, || format!("padding_value has shape {}", value.shape))?;
+        }
+        // Numbers around the map do not change the shape that zeros give.
+        let operands = as_floats(call.operands.get(..3).unwrap_or(call.operands));
+        shape_of(&self.chain(&Call { operands: &operands, ..*call })?, &operands)
     }
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
@@ -246,7 +261,7 @@ impl Layer for DepthwiseConv2DLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(0) },
         }
     }
 
@@ -301,7 +316,7 @@ impl Layer for SeparableConv2DLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(0) },
         }
     }
 

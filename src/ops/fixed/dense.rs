@@ -37,7 +37,7 @@ impl Layer for DenseLayer {
             operands: OPERANDS,
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(0) },
         }
     }
 

@@ -59,10 +59,10 @@ impl Layer for AddLayer {
             name: "Add",
             doc: "`add` of two tensors of one shape, divided by 2 with `average`.",
             constraints: "* C3: a and b have one shape.",
-            operands: const { &[Operand::value("a"), Operand::value("b")] },
-            result: Layout::Same,
+            operands: const { &[Operand::channels("a"), Operand::channels("b")] },
+            result: Layout::Channels,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: None },
         }
     }
 
@@ -103,10 +103,10 @@ impl Layer for ConcatenateLayer {
             name: "Concatenate",
             doc: "`concat` of two tensors along `axis`.",
             constraints: "* C3: 0 <= axis < rank of a.",
-            operands: const { &[Operand::value("a"), Operand::value("b")] },
-            result: Layout::Same,
+            operands: const { &[Operand::channels("a"), Operand::channels("b")] },
+            result: Layout::Channels,
             buffer: false,
-            placement: Placement { aligned: true, output: false },
+            placement: Placement { aligned: true, output: false, kernel_channels: None },
         }
     }
 
@@ -121,6 +121,12 @@ impl Layer for ConcatenateLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         let axis = at.call.axis("C3", "axis", at.call.ty(0)?.shape.rank())?;
+        // In a map the channels come last.
+        let axis = match (at.call.ty(0)?.shape.rank(), axis) {
+            (4, 1) => 3,
+            (4, 2 | 3) => axis - 1,
+            _ => axis,
+        };
         at.done(concatenate(at.value(0)?, at.value(1)?, axis as isize, &at.context))
     }
 

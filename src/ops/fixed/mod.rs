@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 pub mod config;
 mod conv;
+mod convert;
 mod dense;
 mod merge;
 mod normalize;
@@ -47,6 +48,8 @@ pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
         Box::new(operator::LayerOp(layer))
     }
     vec![
+        Box::new(convert::ToFixedPoint),
+        Box::new(convert::ToFloat),
         op(activation::ActivationLayer),
         op(attention::AttentionLayer),
         op(attention::ShiftmaxLayer),

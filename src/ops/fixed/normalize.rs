@@ -81,7 +81,7 @@ impl Layer for BatchNormalizationLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: false, output: true },
+            placement: Placement { aligned: false, output: true, kernel_channels: None },
         }
     }
 
@@ -130,7 +130,7 @@ impl Layer for LayerMadNormalizationLayer {
             operands: OPERANDS,
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: None },
         }
     }
 

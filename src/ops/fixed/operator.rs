@@ -25,6 +25,8 @@ pub(super) enum Layout {
     Same,
     /// `[N, C, H, W]`, in the layers `[N, H, W, C]`.
     Map,
+    /// The same for four axes; fewer have the channels last in both.
+    Channels,
     /// `[out, in, h, w]`, in the layers `[h, w, in, out]`.
     Kernel,
     /// `[channels, 1, h, w]`, in the layers `[h, w, channels, 1]`.
@@ -35,10 +37,11 @@ pub(super) enum Layout {
 
 impl Layout {
     /// The axis of the IR that each axis in a layer is.
-    fn perm(self, form: Form) -> Option<&'static [usize]> {
+    fn perm(self, form: Form, rank: usize) -> Option<&'static [usize]> {
         match (self, form) {
             (Layout::Same, _) => None,
-            (Layout::Map, _) => Some(&[0, 2, 3, 1]),
+            (Layout::Channels, _) if rank != 4 => None,
+            (Layout::Map | Layout::Channels, _) => Some(&[0, 2, 3, 1]),
             (Layout::Kernel, _) | (Layout::Transposed, Form::Float) => Some(&[2, 3, 1, 0]),
             (Layout::Depthwise, _) | (Layout::Transposed, Form::Integer) => Some(&[2, 3, 0, 1]),
         }
@@ -65,6 +68,11 @@ pub(super) struct Operand {
 impl Operand {
     pub const fn value(name: &'static str) -> Self {
         Self { name, presence: Presence::Required, role: Role::Value, layout: Layout::Same }
+    }
+
+    /// A tensor of any shape whose channels may have grids of their own.
+    pub const fn channels(name: &'static str) -> Self {
+        Self { layout: Layout::Channels, ..Self::value(name) }
     }
 
     pub const fn map(name: &'static str) -> Self {
@@ -96,6 +104,12 @@ pub(super) struct Facts {
     pub placement: Placement,
 }
 
+impl Facts {
+    fn written(&self, output: &QTensor) -> (Tensor, FixedGrid) {
+        typed::written(output, self.result.perm(Form::Integer, output.fixed().sizes().len()))
+    }
+}
+
 /// How a layer stands towards output quantizers (quantizers §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -103,6 +117,8 @@ pub struct Placement {
     pub aligned: bool,
     /// It can have one.
     pub output: bool,
+    /// The axis of its second operand, a kernel, that the channels of its first are.
+    pub kernel_channels: Option<usize>,
 }
 
 pub(super) trait Layer: Send + Sync {
@@ -116,13 +132,8 @@ pub(super) trait Layer: Send + Sync {
 
     /// The shape of the result; parameters may be as either form has them.
     fn shape(&self, call: &Call) -> Result<Shape, OpError> {
-        let floats: Vec<Option<TensorType>> = call
-            .operands
-            .iter()
-            .map(|ty| ty.as_ref().map(|ty| TensorType::new(DType::F32, ty.shape.clone())))
-            .collect();
-        let types = layer::types(&self.chain(&Call { operands: &floats, ..*call })?, &floats)?;
-        Ok(types.into_iter().next_back().map(|ty| ty.shape).unwrap_or_default())
+        let floats = as_floats(call.operands);
+        shape_of(&self.chain(&Call { operands: &floats, ..*call })?, &floats)
     }
 
     /// The integer form, from operands in the layout of the layers.
@@ -192,7 +203,7 @@ impl Application<'_> {
     }
 }
 
-fn refused(call: &Call, error: impl Into<LayerError>) -> OpError {
+pub(super) fn refused(call: &Call, error: impl Into<LayerError>) -> OpError {
     OpError::FixedPoint { op: call.op(), error: error.into() }
 }
 
@@ -311,7 +322,7 @@ impl<L: Layer> LayerOp<L> {
             let tensor = tensors.get(position).and_then(Option::as_ref);
             let given = match (tensor, call.opt_ty(position).map(|ty| &ty.grid)) {
                 (Some(tensor), Some(Grid::Fixed(grid))) => {
-                    let perm = operand.layout.perm(Form::Integer);
+                    let perm = operand.layout.perm(Form::Integer, tensor.sizes().len());
                     let read = typed::read(tensor, grid, perm).map_err(|error| refused(call, error))?;
                     Some(Given::Quantized(read))
                 }
@@ -346,7 +357,7 @@ impl<L: Layer> LayerOp<L> {
         let output = Output::Given { qscales, frac_bits: &frac_bits };
         let context = Context { config: &config, output, release: Release::default() };
         let layered = self.0.apply(&Application { call, context, operands: &operands })?;
-        Ok(typed::written(&layered.output, facts.result.perm(Form::Integer)))
+        Ok(facts.written(&layered.output))
     }
 
     fn infer_integer(&self, call: &Call) -> Result<TensorType, OpError> {
@@ -377,12 +388,13 @@ impl<L: Layer> LayerOp<L> {
                     let grid = grid.ok_or_else(|| call.unsupported(format!("a float {}", operand.name)))?;
                     let ty = TensorType { shape: ty.shape.clone(), grid: Grid::Fixed(grid.clone()) };
                     let empty = zeros_of(call, &ty, true)?;
-                    let read = typed::read(&empty, grid, operand.layout.perm(Form::Integer));
+                    let read = typed::read(&empty, grid, operand.layout.perm(Form::Integer, ty.shape.rank()));
                     Some(Given::Quantized(read.map_err(|error| refused(call, error))?))
                 }
                 (Role::Parameter(_), Some(ty)) => {
-                    let floats =
-                        constant.and_then(|tensor| typed::floats(tensor, operand.layout.perm(Form::Float)));
+                    let floats = constant.and_then(|tensor| {
+                        typed::floats(tensor, operand.layout.perm(Form::Float, ty.shape.rank()))
+                    });
                     let (sizes, values) = floats.ok_or_else(|| {
                         call.unsupported(format!(
                             "{} that is no f32 constant ({})",
@@ -401,7 +413,8 @@ impl<L: Layer> LayerOp<L> {
 
         let constant = |name: &'static str, layout: Layout| match layered.recorded.get(name) {
             Some(Constant::Tensor(tensor)) => {
-                let (tensor, grid) = typed::written(tensor, layout.perm(Form::Integer));
+                let (tensor, grid) =
+                    typed::written(tensor, layout.perm(Form::Integer, tensor.fixed().sizes().len()));
                 FixedOperand::Constant { suffix: name.into(), tensor, grid }
             }
             _ => FixedOperand::Absent,
@@ -432,9 +445,21 @@ impl<L: Layer> LayerOp<L> {
         for (name, bits) in self.0.own_bits(layer.config) {
             attrs.set(name, i64::from(bits));
         }
-        let (_, grid) = typed::written(&layered.output, facts.result.perm(Form::Integer));
+        let (_, grid) = facts.written(&layered.output);
         Ok(FixedForm { operands: slots, attrs, grid, recorded: layered.recorded })
     }
+}
+
+/// The types with which a chain has the shapes of either form.
+pub(super) fn as_floats(operands: &[Option<TensorType>]) -> Vec<Option<TensorType>> {
+    let float = |ty: &Option<TensorType>| Some(TensorType::new(DType::F32, ty.as_ref()?.shape.clone()));
+    operands.iter().map(float).collect()
+}
+
+/// The shape that a chain gives.
+pub(super) fn shape_of(steps: &[Step], operands: &[Option<TensorType>]) -> Result<Shape, OpError> {
+    let types = layer::types(steps, operands)?;
+    Ok(types.into_iter().next_back().map(|ty| ty.shape).unwrap_or_default())
 }
 
 /// The attribute `pads`: top, left, bottom, right.
@@ -567,9 +592,9 @@ impl<L: Layer> FixedPointLayer for LayerOp<L> {
     }
 
     fn channels(&self, rank: usize) -> usize {
-        match self.0.facts().result {
-            Layout::Same => rank.saturating_sub(1),
-            _ => 1,
+        match self.0.facts().result.perm(Form::Integer, rank) {
+            None => rank.saturating_sub(1),
+            Some(_) => 1,
         }
     }
 }

@@ -61,7 +61,7 @@ impl Layer for MaxPool2DLayer {
             operands: const { &[Operand::map("x")] },
             result: Layout::Map,
             buffer: false,
-            placement: Placement { aligned: false, output: false },
+            placement: Placement { aligned: false, output: false, kernel_channels: None },
         }
     }
 
@@ -101,7 +101,7 @@ impl Layer for GlobalAveragePooling2DLayer {
             operands: const { &[Operand::map("x")] },
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: false, output: true },
+            placement: Placement { aligned: false, output: true, kernel_channels: None },
         }
     }
 

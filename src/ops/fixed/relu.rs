@@ -41,10 +41,10 @@ impl Layer for ReLULayer {
             name: "ReLU",
             doc: "`relu`, and the `min` with max_value if there is one.",
             constraints: "* C3: max_value is one number, or in the integer form one for each channel.",
-            operands: const { &[Operand::value("x"), Operand::optional("max_value", "max_value")] },
-            result: Layout::Same,
+            operands: const { &[Operand::channels("x"), Operand::optional("max_value", "max_value")] },
+            result: Layout::Channels,
             buffer: true,
-            placement: Placement { aligned: false, output: true },
+            placement: Placement { aligned: false, output: true, kernel_channels: None },
         }
     }
 

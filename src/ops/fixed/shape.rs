@@ -78,7 +78,7 @@ impl Layer for FlattenLayer {
             operands: const { &[Operand::value("x")] },
             result: Layout::Same,
             buffer: false,
-            placement: Placement { aligned: true, output: false },
+            placement: Placement { aligned: true, output: false, kernel_channels: None },
         }
     }
 
@@ -112,10 +112,10 @@ impl Layer for RescalingLayer {
             name: "Rescaling",
             doc: "`mul` by the number `scale`. In integers only the scale of the tensor changes.",
             constraints: "",
-            operands: const { &[Operand::value("x")] },
-            result: Layout::Same,
+            operands: const { &[Operand::channels("x")] },
+            result: Layout::Channels,
             buffer: false,
-            placement: Placement { aligned: false, output: false },
+            placement: Placement { aligned: false, output: false, kernel_channels: None },
         }
     }
 

@@ -86,7 +86,7 @@ impl Layer for ClassTokenLayer {
             operands: OPERANDS,
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: false, output: false },
+            placement: Placement { aligned: false, output: false, kernel_channels: None },
         }
     }
 
@@ -128,7 +128,7 @@ impl Layer for AddPositionEmbsLayer {
             operands: OPERANDS,
             result: Layout::Same,
             buffer: true,
-            placement: Placement { aligned: false, output: true },
+            placement: Placement { aligned: false, output: true, kernel_channels: None },
         }
     }
 

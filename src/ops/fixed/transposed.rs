@@ -169,7 +169,7 @@ impl Layer for Conv2DTransposeLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(0) },
         }
     }
 
@@ -215,7 +215,7 @@ impl Layer for DepthwiseConv2DTransposeLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: true, output: true },
+            placement: Placement { aligned: true, output: true, kernel_channels: Some(0) },
         }
     }
 

@@ -157,10 +157,13 @@ pub fn expand(
     let types: Vec<Option<TensorType>> =
         operands.iter().map(|operand| operand.map(|value| builder.graph.ty(value).clone())).collect();
     let call = Call { schema: &entry.schema, attrs, operands: &types };
-    let Quantize::Layer(layer) = entry.operator.quantize() else {
-        return Err(call.unsupported("the float form of an operator that is no layer"));
+    let steps = match entry.operator.quantize() {
+        Quantize::Layer(layer) => layer.chain(&call)?,
+        Quantize::FixedPoint(layer) => layer.chain(&call)?,
+        Quantize::No(_) => {
+            return Err(call.unsupported("the float form of an operator that is no layer"));
+        }
     };
-    let steps = layer.chain(&call)?;
     let first = steps.iter().position(|step| !matches!(&*step.op, "channel_pad" | "flatten"));
     let mut results: Vec<ValueId> = Vec::new();
     for (i, step) in steps.iter().enumerate() {

@@ -269,30 +269,60 @@ impl InputQuantizer {
     }
 }
 
-/// The moving maximum of magnitudes over batches.
+/// What an [`Observer`] follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extreme {
+    Magnitude,
+    Highest,
+    Lowest,
+}
+
+impl Extreme {
+    fn of(self, a: f32, b: f32) -> f32 {
+        match self {
+            Extreme::Magnitude => a.max(b.abs()),
+            Extreme::Highest => a.max(b),
+            Extreme::Lowest => a.min(b),
+        }
+    }
+}
+
+/// A moving extreme over batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observer {
-    pub range_max: PerChannel<f32>,
-    /// The share of the old maximum that a batch leaves.
+    pub range: PerChannel<f32>,
+    /// The share of the old extreme that a batch leaves.
     pub momentum: f64,
+    pub extreme: Extreme,
 }
 
 impl Observer {
     /// All ones, which count as untouched.
-    pub fn new(channels: Option<usize>, momentum: f64) -> Self {
-        let range_max = match channels {
+    pub fn new(channels: Option<usize>, momentum: f64, extreme: Extreme) -> Self {
+        let range = match channels {
             None => PerChannel::tensor(1.0),
             Some(channels) => PerChannel::last(vec![1.0; channels]),
         };
-        Self { range_max, momentum }
+        Self { range, momentum, extreme }
     }
 
-    /// Takes a batch, whose last axis are the channels: the first sets the ranges, the next ones move them.
-    pub fn observe(&mut self, batch: &[f32]) {
-        let seen = magnitudes(batch, self.range_max.entries.len(), 1);
-        let untouched = self.range_max.entries.iter().all(|&range| range == 1.0);
+    /// Takes a batch, in which `inner` elements behind each other share a channel: the first sets the ranges, the next
+    /// ones move them. An empty batch is none.
+    pub fn observe(&mut self, batch: &[f32], inner: usize) {
+        if batch.is_empty() {
+            return;
+        }
+        let channels = self.range.entries.len();
+        let mut seen: Vec<Option<f32>> = vec![None; channels];
+        for (at, &x) in batch.iter().enumerate() {
+            let entry = &mut seen[at / inner.max(1) % channels];
+            let first = if self.extreme == Extreme::Magnitude { x.abs() } else { x };
+            *entry = Some(entry.map_or(first, |entry| self.extreme.of(entry, x)));
+        }
+        let untouched = self.range.entries.iter().all(|&range| range == 1.0);
         let decay = (1.0 - self.momentum) as f32;
-        for (old, new) in self.range_max.entries.iter_mut().zip(seen) {
+        for (old, new) in self.range.entries.iter_mut().zip(seen) {
+            let new = new.unwrap_or(*old);
             *old = if untouched { new } else { *old - (*old - new) * decay };
         }
     }

@@ -1,0 +1,407 @@
+//! The quantized graph: inputs on grids, layers in their integer form, floats behind them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::equalize::{Equalized, equalize};
+use super::placement::Placed;
+use super::{FixedPointOptions, layer_of};
+use crate::diag::{Report, WithPlaces};
+use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
+use crate::ops::fixed::{FixedCall, FixedForm, FixedOperand, LayerConfig};
+use crate::ops::layer::expand;
+use crate::ops::{Builder, Call, OpError, Registry};
+use crate::quant::QuantError;
+use crate::tensor::fixed::{FixedPoint, PerChannel, frac_bits_for};
+use crate::tensor::{DType, FixedGrid, Grid, Tensor, TensorType};
+
+/// Why there is no quantized graph.
+pub enum Refusal {
+    /// A layer has no integers; without it, another graph may be.
+    Layer(NodeId, String),
+    Network(WithPlaces<QuantError>),
+}
+
+impl From<WithPlaces<QuantError>> for Refusal {
+    fn from(error: WithPlaces<QuantError>) -> Self {
+        Refusal::Network(error)
+    }
+}
+
+pub struct Built {
+    pub graph: Graph,
+    /// The layers, in canonical order.
+    pub layers: Vec<NodeId>,
+}
+
+pub fn build(
+    graph: &Graph,
+    registry: &Registry,
+    options: &FixedPointOptions,
+    placed: &Placed,
+) -> Result<Built, Refusal> {
+    let equalized = equalize(graph, registry, placed)?;
+    let mut build = Build {
+        graph,
+        registry,
+        options,
+        placed,
+        equalized,
+        offsets: BTreeMap::new(),
+        new: Graph::new(graph.name.clone()),
+        float: BTreeMap::new(),
+        fixed: BTreeMap::new(),
+    };
+    build.inputs()?;
+    let mut layers = Vec::new();
+    for id in graph.order() {
+        if !placed.quantized.contains(&id) {
+            continue;
+        }
+        match layer_of(graph, registry, id) {
+            Some(_) => {
+                build.layer(id)?;
+                layers.push(id);
+            }
+            None => build.moved(id).map_err(|error| refused(id, &error))?,
+        }
+    }
+    build
+        .remainder()
+        .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
+    Ok(Built { graph: build.new, layers })
+}
+
+fn refused(id: NodeId, error: &OpError) -> Refusal {
+    let words: Vec<String> = std::iter::once(error.to_string()).chain(error.hints()).collect();
+    Refusal::Layer(id, words.join("; "))
+}
+
+struct Build<'a> {
+    graph: &'a Graph,
+    registry: &'a Registry,
+    options: &'a FixedPointOptions,
+    placed: &'a Placed,
+    equalized: Equalized,
+    /// What was taken off an unsigned input for each channel, by the layer that makes up for it.
+    offsets: BTreeMap<NodeId, Vec<f32>>,
+    new: Graph,
+    /// Values of the old graph as floats in the new one, or as they were.
+    float: BTreeMap<ValueId, ValueId>,
+    fixed: BTreeMap<ValueId, ValueId>,
+}
+
+impl Build<'_> {
+    fn inputs(&mut self) -> Result<(), Refusal> {
+        for input in self.graph.inputs() {
+            let (value, node) = (self.graph.value(input), self.graph.node(input.node));
+            let new = self.new.add_input(&value.name, value.ty.clone(), node.loc.clone());
+            self.float.insert(input, new);
+        }
+        for (&input, &entry) in &self.placed.entries {
+            // The operators between, from the input on.
+            let mut between = Vec::new();
+            let mut value = entry;
+            while value != input {
+                between.push(value.node);
+                let Some(before) = self.graph.node(value.node).operand(0) else { break };
+                value = before;
+            }
+            let whole = matches!(self.graph.ty(input).storage(), DType::U8 | DType::I8);
+            let mut last = self.float[&input];
+            for id in between.into_iter().rev() {
+                let node = self.graph.node(id);
+                let Kind::Op { op, attrs } = &node.kind else { continue };
+                // Whole numbers are numbers as they come.
+                if whole && &**op == "cast" {
+                    continue;
+                }
+                let name = node.results[0].name.to_string();
+                let mut builder =
+                    Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };
+                last = builder.op(op, attrs.clone(), &[last], &name).map_err(|error| refused(id, &error))?;
+                self.float.insert(ValueId { node: id, result: 0 }, last);
+            }
+            let read = self.graph.uses(entry).iter().any(|at| self.placed.quantized.contains(&at.node));
+            if read {
+                let attrs = self.input_attrs(entry, whole)?;
+                let node = self.graph.node(entry.node);
+                let name = format!("{}/quantize", self.graph.value(entry).name);
+                let mut builder =
+                    Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };
+                let quantized = builder
+                    .op("to_fixed_point", attrs, &[last], &name)
+                    .map_err(|error| Refusal::Network(WithPlaces::new(QuantError::Op(error))))?;
+                self.fixed.insert(entry, quantized);
+            }
+        }
+        Ok(())
+    }
+
+    /// The grid of an input (quantizers §1.6).
+    fn input_attrs(&mut self, entry: ValueId, whole: bool) -> Result<Attrs, Refusal> {
+        let (value, storage) = (self.graph.value(entry), self.options.input_dtype);
+        if whole {
+            let bits = if self.new.inputs().any(|input| self.new.ty(input).storage() == DType::I8) {
+                7i64
+            } else {
+                8
+            };
+            return Ok(Attrs::new().with("value_bits", bits).with("frac_bits", vec![0i64]));
+        }
+        let Some(range) = &value.range else {
+            let error = QuantError::NoInputRange { input: value.name.to_string() };
+            return Err(Refusal::Network(WithPlaces::new(error)));
+        };
+        let rank = value.ty.shape.rank();
+        let channels = if rank == 4 { 1 } else { rank.saturating_sub(1) };
+        let readers: BTreeSet<NodeId> = self.graph.uses(entry).into_iter().map(|at| at.node).collect();
+        let first = readers.first().copied().filter(|_| readers.len() == 1);
+        let first = first.filter(|&id| matches!(self.graph.node(id).op(), Some("Conv2D" | "Dense")));
+        let first = first.filter(|&id| self.graph.node(id).operand(3).is_none());
+        let unsigned = storage == DType::U8 && first.is_some();
+        let bits = if unsigned { 8 } else { 7 };
+        let low: Vec<f32> =
+            range.lowest.iter().map(|low| if unsigned { low.min(0.0) } else { *low }).collect();
+        let ends = low.iter().zip(range.highest.iter());
+        let frac: Vec<i32> = ends
+            .map(|(&low, &high)| if unsigned { high - low } else { high.abs().max(low.abs()) })
+            .map(|range| frac_bits_for(bits, range, true).unwrap_or(0))
+            .collect();
+        let mut attrs = Attrs::new().with("value_bits", i64::from(bits));
+        attrs.set("frac_bits", frac.iter().map(|&bits| bits.into()).collect::<Vec<i64>>());
+        if frac.len() > 1 {
+            attrs.set("axis", channels as i64);
+        }
+        if let Some(first) = first.filter(|_| unsigned) {
+            let zeros: Vec<f32> = low.iter().map(|low| -low).collect();
+            let per_channel =
+                if frac.len() > 1 { PerChannel::last(frac) } else { PerChannel::tensor(frac[0]) };
+            let sizes: &[usize] = if zeros.len() > 1 { &[zeros.len()] } else { &[] };
+            let zero = FixedPoint::quantize(sizes, &zeros, bits, Some(per_channel));
+            let zero = zero.map_err(|error| {
+                let error = OpError::FixedPoint { op: "to_fixed_point".to_owned(), error: error.into() };
+                Refusal::Network(WithPlaces::new(QuantError::Op(error)))
+            })?;
+            attrs.set("zero", zero.elements().to_vec());
+            self.offsets.insert(first, low);
+        }
+        Ok(attrs)
+    }
+
+    /// An operator that moves elements of fixed-point numbers.
+    fn moved(&mut self, id: NodeId) -> Result<(), OpError> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else { return Ok(()) };
+        let operands: Vec<Option<ValueId>> = node
+            .operands
+            .iter()
+            .map(|operand| operand.map(|value| self.operand(value)).transpose())
+            .collect::<Result<_, _>>()?;
+        let types: Vec<Option<TensorType>> =
+            operands.iter().map(|operand| operand.map(|value| self.new.ty(value).clone())).collect();
+        let types = self.registry.infer(op, attrs, &types)?;
+        let values =
+            node.results.iter().zip(types).map(|(value, ty)| Value::new(self.name_of(&value.name), ty));
+        let values = values.collect();
+        let new = self.new.add_op(op, attrs.clone(), operands, values, node.loc.clone());
+        self.new.set_node_name(new, node.name.clone());
+        for result in 0..node.results.len() as u32 {
+            self.fixed.insert(ValueId { node: id, result }, ValueId { node: new, result });
+        }
+        Ok(())
+    }
+
+    /// The name of a quantized value: outputs are floats, and keep theirs.
+    fn name_of(&self, name: &str) -> String {
+        let output = self.graph.outputs().iter().any(|output| &*self.graph.value(output.value).name == name);
+        if output { format!("{name}/quantized") } else { name.to_owned() }
+    }
+
+    /// A value as the integer form reads it.
+    fn operand(&mut self, value: ValueId) -> Result<ValueId, OpError> {
+        match self.fixed.get(&value) {
+            Some(&fixed) => Ok(fixed),
+            None => self.plain(value),
+        }
+    }
+
+    /// A value as the float part reads it.
+    fn plain(&mut self, value: ValueId) -> Result<ValueId, OpError> {
+        if let Some(&float) = self.float.get(&value) {
+            return Ok(float);
+        }
+        let node = self.graph.node(value.node);
+        let old = self.graph.value(value);
+        let new = if let Some(&fixed) = self.fixed.get(&value) {
+            let name = match self.graph.is_output(value) {
+                true => old.name.to_string(),
+                false => format!("{}/dequantize", old.name),
+            };
+            let mut builder =
+                Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };
+            builder.op("to_float", Attrs::new(), &[fixed], &name)?
+        } else if let Some(tensor) = self.graph.constant(value) {
+            self.new.add_const(&old.name, (**tensor).clone(), node.loc.clone())
+        } else {
+            let (op, operand) = (node.op().unwrap_or("input").to_owned(), node.name.to_string());
+            return Err(OpError::MissingOperand { op, operand });
+        };
+        self.float.insert(value, new);
+        Ok(new)
+    }
+
+    fn layer(&mut self, id: NodeId) -> Result<(), Refusal> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, .. } = &node.kind else { return Ok(()) };
+        let form = self.form(id).map_err(|error| refused(id, &error))?;
+        let FixedForm { operands: slots, attrs, grid, .. } = form;
+        let mut operands = Vec::new();
+        for slot in slots {
+            operands.push(match slot {
+                FixedOperand::Absent => None,
+                FixedOperand::Keep(position) => {
+                    node.operand(position).and_then(|value| self.fixed.get(&value)).copied()
+                }
+                FixedOperand::Constant { suffix, tensor, grid } => {
+                    let shape = tensor.tensor_type().shape;
+                    let value =
+                        self.new.add_const(&format!("{}_{suffix}", node.name), tensor, node.loc.clone());
+                    self.new.set_type(value, TensorType { shape, grid: Grid::Fixed(grid) });
+                    Some(value)
+                }
+            });
+        }
+        while operands.last() == Some(&None) {
+            operands.pop();
+        }
+        let ty = TensorType { shape: node.results[0].ty.shape.clone(), grid: Grid::Fixed(grid) };
+        let value = Value::new(self.name_of(&node.results[0].name), ty);
+        let new = self.new.add_op(op, attrs, operands, vec![value], node.loc.clone());
+        self.new.set_node_name(new, node.name.clone());
+        self.fixed.insert(ValueId { node: id, result: 0 }, ValueId { node: new, result: 0 });
+        Ok(())
+    }
+
+    /// The parameter computation of a layer.
+    fn form(&self, id: NodeId) -> Result<FixedForm, OpError> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else {
+            return Err(OpError::UnknownOp { op: node.name.to_string(), similar: None });
+        };
+        let entry = self.registry.get(op)?;
+        let layer = layer_of(self.graph, self.registry, id);
+        let layer = layer.ok_or_else(|| OpError::UnknownOp { op: op.to_string(), similar: None })?;
+        let mut tensors: Vec<Option<Tensor>> = node
+            .operands
+            .iter()
+            .map(|operand| {
+                operand.and_then(|value| self.graph.constant(value)).map(|tensor| (**tensor).clone())
+            })
+            .collect();
+        let mut types: Vec<Option<TensorType>> =
+            node.operands.iter().map(|operand| operand.map(|value| self.graph.ty(value).clone())).collect();
+        if let Some(kernel) = self.equalized.kernels.get(&id) {
+            tensors[1] = Some(kernel.clone());
+        }
+        if let Some(offset) = self.offsets.get(&id) {
+            with_offset(op, attrs, &mut tensors, offset);
+            tensors.resize(tensors.len().max(types.len()), None);
+            types.resize(tensors.len(), None);
+            for (ty, tensor) in types.iter_mut().zip(&tensors) {
+                *ty = ty.take().or_else(|| tensor.as_ref().map(Tensor::tensor_type));
+            }
+        }
+        let constants: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
+        let grids: Vec<Option<&FixedGrid>> = node
+            .operands
+            .iter()
+            .map(|operand| self.new.ty(*self.fixed.get(&(*operand)?)?).grid.fixed())
+            .collect();
+        let none = LayerConfig::default();
+        layer.quantize(&FixedCall {
+            call: Call { schema: &entry.schema, attrs, operands: &types },
+            constants: &constants,
+            grids: &grids,
+            config: self.placed.configs.get(&id).unwrap_or(&none),
+            range_max: self.equalized.range_max.get(&id),
+            rescaling_rate: self.equalized.rescaling_rate.get(&id),
+        })
+    }
+
+    /// What stays float, and the outputs.
+    fn remainder(&mut self) -> Result<(), WithPlaces<OpError>> {
+        let mut wanted: Vec<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
+        let mut float = BTreeSet::new();
+        while let Some(id) = wanted.pop() {
+            let computed = self.placed.quantized.contains(&id) || self.placed.in_front.contains(&id);
+            if self.graph.node(id).op().is_some() && !computed && float.insert(id) {
+                wanted.extend(self.graph.node(id).operands.iter().flatten().map(|value| value.node));
+            }
+        }
+        for id in self.graph.order().into_iter().filter(|id| float.contains(id)) {
+            self.float(id).map_err(|error| WithPlaces::new(error).at_loc(&self.graph.node(id).loc, ""))?;
+        }
+        for output in self.graph.outputs() {
+            let value = self.plain(output.value).map_err(WithPlaces::new)?;
+            self.new.add_output(output.name.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// An operator that stays float; a layer becomes the chain that it stands for.
+    fn float(&mut self, id: NodeId) -> Result<(), OpError> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else { return Ok(()) };
+        let operands: Vec<Option<ValueId>> = node
+            .operands
+            .iter()
+            .map(|operand| operand.map(|value| self.plain(value)).transpose())
+            .collect::<Result<_, _>>()?;
+        if layer_of(self.graph, self.registry, id).is_some() {
+            let mut builder =
+                Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };
+            let value = expand(&mut builder, op, attrs, &operands, &node.results[0].name, &node.name)?;
+            self.float.insert(ValueId { node: id, result: 0 }, value);
+            return Ok(());
+        }
+        let new = self.new.add_op(op, attrs.clone(), operands, node.results.clone(), node.loc.clone());
+        self.new.set_node_name(new, node.name.clone());
+        for result in 0..node.results.len() as u32 {
+            self.float.insert(ValueId { node: id, result }, ValueId { node: new, result });
+        }
+        Ok(())
+    }
+}
+
+/// Lets a layer make up for what was taken off its input: the bias gets the products of it with the kernel, and what
+/// is around a map is minus it (transforms §1.1).
+fn with_offset(op: &str, attrs: &Attrs, tensors: &mut Vec<Option<Tensor>>, offset: &[f32]) {
+    let Some(kernel) = tensors.get(1).cloned().flatten() else { return };
+    let (sizes, Some(weights)) = (kernel.sizes().to_vec(), kernel.elements::<f32>()) else { return };
+    let of = |channel: usize| f64::from(if offset.len() == 1 { offset[0] } else { offset[channel] });
+    let (filters, channels) = match (op, &sizes[..]) {
+        ("Conv2D", &[filters, channels, ..]) => (filters, channels),
+        (_, &[channels, filters]) => (filters, channels),
+        _ => return,
+    };
+    let mut sums = vec![0f64; filters];
+    let map = weights.len() / (filters * channels).max(1);
+    for (at, &weight) in weights.iter().enumerate() {
+        let (filter, channel) = match op {
+            "Conv2D" => (at / (channels * map), at / map % channels),
+            _ => (at % filters, at / filters),
+        };
+        sums[filter] += f64::from(weight) * of(channel);
+    }
+    let bias = tensors.get(2).cloned().flatten();
+    let bias = bias.as_ref().and_then(|bias| bias.elements::<f32>());
+    let bias: Vec<f32> =
+        sums.iter().enumerate().map(|(i, &sum)| bias.map_or(0.0, |bias| bias[i]) + sum as f32).collect();
+    tensors.resize(tensors.len().max(3), None);
+    tensors[2] = Some(Tensor::vector(bias));
+    let padded = attrs.get_ints("pads").is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
+    if op == "Conv2D" && padded {
+        tensors.resize(4, None);
+        tensors[3] = Some(Tensor::vector((0..channels).map(|channel| -of(channel) as f32).collect()));
+    }
+}
