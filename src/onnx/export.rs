@@ -59,8 +59,7 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
     writer.outputs(&mut lowered.node_names);
 
     buffers::finish(&mut writer.proto);
-    let opsets: Opsets =
-        functions.iter().map(|(function, _)| (function.domain.clone(), function.opset)).collect();
+    let opsets: Opsets = functions.iter().map(|function| (function.domain.clone(), function.opset)).collect();
     let used = writer.proto.node.iter().filter_map(|node| node.domain.as_deref());
     let opset_import = imports(used, &opsets);
     Ok(ModelProto {
@@ -68,7 +67,7 @@ fn model(graph: &Graph, registry: &Registry) -> Result<ModelProto, Diagnostics> 
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         opset_import,
         graph: Some(writer.proto),
-        functions: functions.iter().map(|(function, at)| function_proto(function, *at, &opsets)).collect(),
+        functions: functions.iter().map(|function| function_proto(function, &opsets)).collect(),
         ..ModelProto::default()
     })
 }
@@ -144,9 +143,9 @@ fn lower<'g>(graph: &'g Graph, registry: &Registry) -> Result<LoweredGraph<'g>, 
     Ok(lowered)
 }
 
-/// The functions that the layers call, each body once: where layers of one op_type have several, all
-/// but the first get an overload, by which the calls name them.
-fn functions(groups: &mut [Group], functions: &Functions) -> Result<Vec<(OnnxFunction, usize)>, Diagnostics> {
+/// The functions that the layers call, each body once: where layers of one op_type have several, all but the first get
+/// a number behind their names. (Overloads are for that, and onnxruntime takes the first for all of them.)
+fn functions(groups: &mut [Group], functions: &Functions) -> Result<Vec<OnnxFunction>, Diagnostics> {
     let mut all = Vec::new();
     let mut diagnostics = Diagnostics::default();
     for ((_, op_type), calls) in functions {
@@ -165,17 +164,22 @@ fn functions(groups: &mut [Group], functions: &Functions) -> Result<Vec<(OnnxFun
             if known.is_none() {
                 bodies.push(function);
             }
-            nodes.iter_mut().for_each(|node| node.overload = at);
+            nodes.iter_mut().for_each(|node| node.op_type = numbered(op_type, at));
         }
-        all.extend(bodies.into_iter().enumerate().map(|(at, function)| (function, at)));
+        all.extend(
+            bodies
+                .into_iter()
+                .enumerate()
+                .map(|(at, function)| OnnxFunction { name: numbered(&function.name, at), ..function }),
+        );
     }
     diagnostics.into_result()?;
     Ok(all)
 }
 
-/// The name of the overload at that position; the first has none.
-fn overload(at: usize) -> Option<String> {
-    (at > 0).then(|| (at + 1).to_string())
+/// The name of the function at that position among those of an op_type; op_types have no dot.
+fn numbered(op_type: &str, at: usize) -> String {
+    if at == 0 { op_type.to_owned() } else { format!("{op_type}.{}", at + 1) }
 }
 
 /// Final names of what only one group knows: its initializers and inner values.
@@ -333,19 +337,17 @@ fn node_proto(node: &OnnxNode, input: Vec<String>, output: Vec<String>) -> NodeP
         name: Some(node.name.clone()).filter(|name| !name.is_empty()),
         op_type: Some(node.op_type.clone()),
         domain: Some(node.domain.clone()).filter(|domain| !domain.is_empty()),
-        overload: overload(node.overload),
         attribute: node.attrs.iter().map(|(name, value)| attr::encode(name, value)).collect(),
         ..NodeProto::default()
     }
 }
 
-fn function_proto(function: &OnnxFunction, at: usize, opsets: &Opsets) -> FunctionProto {
+fn function_proto(function: &OnnxFunction, opsets: &Opsets) -> FunctionProto {
     let used = function.nodes.iter().map(|node| node.domain.as_str());
     let node = |node: &OnnxNode| node_proto(node, node.inputs.clone(), node.outputs.clone());
     FunctionProto {
         domain: Some(function.domain.clone()),
         name: Some(function.name.clone()),
-        overload: overload(at),
         input: function.inputs.clone(),
         output: function.outputs.clone(),
         attribute: function.attrs.clone(),

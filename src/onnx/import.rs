@@ -324,7 +324,6 @@ impl<'m> Importer<'m> {
             name: node.name.clone(),
             domain: node.domain.to_owned(),
             op_type: node.op_type.to_owned(),
-            overload: 0,
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             attrs,

@@ -4,6 +4,7 @@ use ndarray::Axis;
 
 use super::product::at;
 use super::resize;
+use super::shape::move_axis;
 use super::{
     Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
     Schema, Version,
@@ -25,7 +26,7 @@ impl Operator for Gather {
              y has the sizes of x before the axis, then those of i, then those of x behind the axis.\n\n\
              * C1: 0 <= axis < rank of x.\n\
              * C2: i is plain i32 or i64.\n\
-             * C3: the grid of x belongs to no axis.\n\
+             * C3: the grid of x does not belong to `axis`.\n\
              * C4 (when it runs): the elements of i are below the size of the axis, and not below its negative.",
         )
         .operand("x")
@@ -38,10 +39,11 @@ impl Operator for Gather {
         let axis = call.axis("C1", "axis", x.shape.rank())?;
         let plain = i.grid.is_plain() && matches!(i.storage(), DType::I32 | DType::I64);
         call.require("C2", plain, || format!("i is plain i32 or i64, found {}", i.storage()))?;
-        let whole = x.grid.axis().is_none();
-        call.require("C3", whole, || "the grid of x belongs to an axis".to_owned())?;
+        call.require("C3", x.grid.axis() != Some(axis), || format!("the grid of x belongs to axis {axis}"))?;
         let (before, after) = (&x.shape[..axis], &x.shape[axis + 1..]);
-        Ok(vec![x.with_shape(Shape::new(before.iter().chain(i.shape.iter()).chain(after).cloned()))])
+        let mut y = x.with_shape(Shape::new(before.iter().chain(i.shape.iter()).chain(after).cloned()));
+        move_axis(&mut y, |own| Some(if own < axis { own } else { own - 1 + i.shape.rank() }));
+        Ok(vec![y])
     }
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
@@ -150,12 +152,16 @@ mod tests {
         for (label, attrs, x, i) in [
             ("C1", axis(2), ty("f32[2, 3]"), ty("i64[2]")),
             ("C2", axis(1), ty("f32[2, 3]"), ty("i8[2]")),
-            ("C3", axis(0), quantized("i8[2, 3]", 3), ty("i64[2]")),
+            ("C3", axis(1), quantized("i8[2, 3]", 3), ty("i64[2]")),
         ] {
             assert_eq!(broken(infer("gather", attrs, &[x, i])), label);
         }
         assert_eq!(shape("gather", axis(1), &["f32[N, 3, 4]", "i32[2, M]"]), "f32[N, 2, M, 4]");
         assert_eq!(shape("gather", axis(0), &["f32[N, 3]", "i64[]"]), "f32[3]");
+        for (i, own) in [("i64[]", 0), ("i64[4]", 1), ("i64[4, 5]", 2)] {
+            let y = infer("gather", axis(0), &[quantized("i8[2, 3]", 3), ty(i)]).unwrap();
+            assert_eq!(y[0].grid.axis(), Some(own));
+        }
     }
 
     #[test]

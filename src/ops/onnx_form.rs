@@ -43,8 +43,6 @@ pub struct OnnxNode {
     pub name: String,
     pub domain: String,
     pub op_type: String,
-    /// Which of the functions of that name is called, from 0 on.
-    pub overload: usize,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
     pub attrs: BTreeMap<String, OnnxAttr>,
@@ -55,7 +53,6 @@ impl OnnxNode {
     pub fn new(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         Self {
             op_type: op_type.to_owned(),
-            overload: 0,
             inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             ..Self::default()
@@ -184,7 +181,6 @@ impl<'a> LowerCx<'a> {
             name: self.node_name.to_owned(),
             domain: String::new(),
             op_type: op_type.to_owned(),
-            overload: 0,
             inputs,
             outputs: self.result_names.to_vec(),
             attrs: BTreeMap::new(),

@@ -222,8 +222,9 @@ fn check_range(value: &Value) -> Option<VerifyError> {
     if lowest.len() != highest.len() {
         return fault(format!("{} lowest and {} highest values", lowest.len(), highest.len()));
     }
-    let channels = value.ty.shape.get(1).and_then(|dim| dim.fixed());
-    if lowest.len() != 1 && Some(lowest.len()) != channels {
+    // Of sequences, channels are the last axis.
+    let channels = [value.ty.shape.get(1), value.ty.shape.last()].map(|dim| dim.and_then(|dim| dim.fixed()));
+    if lowest.len() != 1 && !channels.contains(&Some(lowest.len())) {
         return fault(format!("{} entries are neither one nor one per channel", lowest.len()));
     }
     let bad = lowest

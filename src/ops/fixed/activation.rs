@@ -1,10 +1,12 @@
 //! Activations by a table (layers-transformer §11).
 
+use super::body::{FixedBody, Integers, Interval};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, bits, example};
 use super::{Context, LayerConfig, LayerError, Layered, Result, Work, fixed_only};
 use crate::ir::{AttrKind, Attrs};
 use crate::ops::layer::{Source, Step};
 use crate::ops::{Call, Example, OpError, Schema};
+use crate::tensor::DType;
 use crate::tensor::fixed::{FixedPoint, PerChannel, QFloat, QTensor};
 use crate::tensor::round::{half_even_f32, power_of_two};
 
@@ -43,6 +45,16 @@ impl Function {
 /// The most value bits that a table is made for.
 const MOST_BITS: u32 = 20;
 
+/// The values of a function as integers of so many value bits, for every number of the input's, and their scale.
+fn table(function: Function, bits: u32, frac_bits: i32, entry_bits: u32) -> (Vec<i64>, f32) {
+    let real = |value: i64| function.of((value as f64 * power_of_two(-frac_bits)) as f32);
+    let half = 1i64 << bits;
+    let values: Vec<f32> = (-half..half).map(real).collect();
+    let most = values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+    let scale = most * (1.0 / ((1u64 << entry_bits.min(60)) - 1) as f32);
+    (values.iter().map(|value| half_even_f32(value / scale) as i64).collect(), scale)
+}
+
 /// A table with an entry for every value that the input can have.
 ///
 /// # Errors
@@ -59,16 +71,9 @@ pub fn activation(x: &QTensor, function: Function, context: &Context) -> Result<
         let what = format!("an input of {bits} value bits, where a table is for {MOST_BITS} at most");
         return Err(LayerError::Config { layer: LAYER, what });
     }
-    let real = |value: i64| {
-        let frac = fixed.frac_bits().entries()[0];
-        function.of((value as f64 * power_of_two(-frac)) as f32)
-    };
-    let half = 1i64 << bits;
-    let values: Vec<f32> = (-half..half).map(real).collect();
     let entry_bits = context.config.lut_bitwidth.unwrap_or(14).saturating_sub(1);
-    let most = values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
-    let scale = most * (1.0 / ((1u64 << entry_bits.min(60)) - 1) as f32);
-    let table: Vec<i64> = values.iter().map(|value| half_even_f32(value / scale) as i64).collect();
+    let (table, scale) = table(function, bits, fixed.frac_bits().entries()[0], entry_bits);
+    let half = 1i64 << bits;
     let results = fixed.elements().iter().map(|&value| table[(value + half) as usize]);
     let results = FixedPoint::new(fixed.sizes(), results, entry_bits, PerChannel::tensor(0))?;
     let output = QFloat::new(results.with(fixed.arithmetic()), PerChannel::tensor(scale))?;
@@ -80,6 +85,11 @@ pub fn activation(x: &QTensor, function: Function, context: &Context) -> Result<
 
 #[derive(Clone)]
 pub(super) struct ActivationLayer;
+
+/// The bits of the entries of a table.
+fn bits_of_table(call: &Call) -> std::result::Result<u32, OpError> {
+    Ok(bits(call, "lut_bitwidth")?.unwrap_or(14))
+}
 
 impl ActivationLayer {
     fn function(call: &Call) -> std::result::Result<(&'static str, Function), OpError> {
@@ -133,7 +143,34 @@ impl Layer for ActivationLayer {
     }
 
     fn configure(&self, call: &Call, config: LayerConfig) -> std::result::Result<LayerConfig, OpError> {
-        Ok(LayerConfig { lut_bitwidth: bits(call, "lut_bitwidth")?, ..config })
+        Ok(LayerConfig { lut_bitwidth: Some(bits_of_table(call)?), ..config })
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let x = at.operand(0)?;
+        let bits = x.value_bits;
+        if bits > MOST_BITS {
+            return Err(at.call.unsupported(format!("a table for {bits} value bits")));
+        }
+        let entry_bits = bits_of_table(at.call)?.saturating_sub(1);
+        let (_, function) = Self::function(at.call)?;
+        let (table, _) = table(function, bits, x.frac_bits[0], entry_bits);
+        let half = at.number(f64::from(1u32 << bits));
+        let index = at.op("Add", &[&x.name, &half]);
+        let index = at.body.cast(&index, DType::I64);
+        let table = at.body.vector(table.into_iter().map(|entry| entry as f64).collect());
+        let name = at.op("Gather", &[&table, &index]);
+        let bound = Interval::of_bits(entry_bits);
+        let y = Integers {
+            name,
+            bound,
+            value_bits: entry_bits,
+            frac_bits: vec![0],
+            axis: None,
+            scaled: true,
+            ..x
+        };
+        at.finished(y)
     }
 
     fn macs(&self, _: &Call) -> u64 {

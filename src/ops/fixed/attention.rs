@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::body::{FixedBody, Integers, Interval};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, bits, example};
 use super::{Context, LayerConfig, LayerError, Layered, Result, ShiftmaxConfig, Work, fixed_only};
 use crate::ir::{AttrKind, Attrs};
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Schema};
 use crate::tensor::fixed::{FixedPoint, PerChannel, QTensor};
 use crate::tensor::round::{half_even, nearest_binary_order, power_of_two};
-use crate::tensor::{Dim, Tensor};
+use crate::tensor::{DType, Dim, Tensor};
 
 /// Shiftmax along an axis, in integers: results have `E + 1` value bits and `E` frac bits. Axes below 0 count from the
 /// end.
@@ -109,6 +110,68 @@ pub fn attention(
     Ok((work.finish(merged)?, mask))
 }
 
+fn bits_or(call: &Call, name: &str, default: u32) -> std::result::Result<u32, OpError> {
+    Ok(bits(call, name)?.unwrap_or(default))
+}
+
+/// [`quantized_shiftmax`] along an axis of so many elements, in standard operators.
+fn emit_shiftmax(
+    at: &mut FixedBody,
+    x: Integers,
+    axis: usize,
+    count: i128,
+    exp: u32,
+    bits: u32,
+) -> std::result::Result<Integers, OpError> {
+    let power = at.number(power_of_two(-x.frac_bits[0]));
+    let scaled = at.op("Mul", &[&x.name, &power]);
+    let whole = at.op("Floor", &[&scaled]);
+    let axes = at.body.vector(vec![axis as i64]);
+    let most = at.op("ReduceMax", &[&whole, &axes]);
+    let below = at.op("Sub", &[&whole, &most]);
+    // 2^(below + 2 exp), and 0 where that is less than 1: a table from the end.
+    let last = 2 * exp + 1;
+    let end = at.number(f64::from(last));
+    let index = at.op("Add", &[&below, &end]);
+    let zero = at.number(0.0);
+    let index = at.op("Max", &[&index, &zero]);
+    let index = at.body.cast(&index, DType::I64);
+    let table = (0..=last).map(|at| if at == 0 { 0.0 } else { power_of_two(at as i32 - 1) }).collect();
+    let table = at.body.vector(table);
+    let name = at.op("Gather", &[&table, &index]);
+    let bound = Interval { low: 0, high: 1 << (2 * exp) };
+    let powers = Integers { name, bound, value_bits: bits, frac_bits: vec![0], axis: None, ..x };
+    let sums = at.summed(&powers, vec![axis as i64], count, bits)?;
+    // The order of a sum is the number of bounds that it reaches, and one less is that of 1.
+    let orders = (1..=bits + 1).map(|order| least_of_order(order) as f64).collect();
+    let orders = at.body.vector(orders);
+    let behind = at.body.vector(vec![-1i64]);
+    let each = at.op("Unsqueeze", &[&sums.name, &behind]);
+    let reached = at.op("GreaterOrEqual", &[&each, &orders]);
+    let reached = at.body.cast(&reached, DType::I64);
+    let order = at.body.op_with("ReduceSum", &[&reached, &behind], vec![("keepdims", OnnxAttr::Int(0))]);
+    let factors = (0..=bits as i32 + 1).map(|order| power_of_two(exp as i32 - order)).collect();
+    let factors = at.body.vector(factors);
+    let factor = at.op("Gather", &[&factors, &order]);
+    let shifted = at.op("Mul", &[&powers.name, &factor]);
+    let floor = at.op("Floor", &[&shifted]);
+    // The largest power is at most its sum times the square root of 2.
+    let bound = Interval { low: 0, high: 1 << (exp + 1) };
+    let (name, bound) = at.saturated(floor, bound, exp + 1)?;
+    Ok(Integers { name, bound, value_bits: exp + 1, frac_bits: vec![exp as i32], ..powers })
+}
+
+/// The smallest integer whose nearest binary order is that, from 1 on.
+fn least_of_order(order: u32) -> u64 {
+    let (mut low, mut high) = (1u64 << (order - 1), 1u64 << order);
+    // The order of `low` is less, that of `high` is not.
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if nearest_binary_order(middle) < order { low = middle } else { high = middle }
+    }
+    high
+}
+
 #[derive(Clone)]
 pub(super) struct ShiftmaxLayer;
 
@@ -169,6 +232,15 @@ impl Layer for ShiftmaxLayer {
 
     fn configure(&self, call: &Call, config: LayerConfig) -> std::result::Result<LayerConfig, OpError> {
         Ok(LayerConfig { exp_bitwidth: bits(call, "exp_bitwidth")?, ..config })
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let exp = bits_or(at.call, "exp_bitwidth", 10)?;
+        let x = at.operand(0)?;
+        let axis = at.call.axis("C3", "axis", x.rank)?;
+        let count = at.size(0, axis)?;
+        emit_shiftmax(at, x, axis, count, exp, bits)
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -275,6 +347,35 @@ impl Layer for AttentionLayer {
             buffer_bitwidth: bits(call, "softmax_buffer_bitwidth")?,
         };
         Ok(LayerConfig { softmax: Some(softmax), ..config })
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let exp = bits_or(at.call, "exp_bitwidth", 10)?;
+        let mask_bits = bits_or(at.call, "softmax_buffer_bitwidth", 32)?.saturating_sub(1);
+        let (tokens, hidden) = (at.size(0, 1)?, at.size(0, 2)?);
+        let heads = at.call.int("num_heads")?.max(1);
+        let size = hidden / i128::from(heads);
+        let value = at.operand(2)?;
+        let value = at.prepared(value, bits)?;
+        let operands = [at.operand(0)?, at.operand(1)?, value];
+        let mut by_heads = Vec::new();
+        for (x, perm) in operands.into_iter().zip([[0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]]) {
+            let sizes = at.body.vector(vec![0, tokens as i64, heads, size as i64]);
+            let split = at.op("Reshape", &[&x.name, &sizes]);
+            let attrs = vec![("perm", OnnxAttr::Ints(perm.to_vec()))];
+            let name = at.body.op_with("Transpose", &[&split], attrs);
+            by_heads.push(Integers { name, rank: 4, ..x });
+        }
+        let mut scores = at.product(&by_heads[0], &by_heads[1], size, bits)?;
+        scores.frac_bits[0] += head_shift(size as usize);
+        let mask = emit_shiftmax(at, scores, 3, tokens, exp, mask_bits)?;
+        let sum = at.product(&mask, &by_heads[2], tokens, bits)?;
+        let attrs = vec![("perm", OnnxAttr::Ints(vec![0, 2, 1, 3]))];
+        let merged = at.body.op_with("Transpose", &[&sum.name], attrs);
+        let sizes = at.body.vector(vec![0, tokens as i64, hidden as i64]);
+        let name = at.op("Reshape", &[&merged, &sizes]);
+        at.finished(Integers { name, rank: 3, ..sum })
     }
 
     fn macs(&self, call: &Call) -> u64 {

@@ -1,5 +1,6 @@
 //! Convolutions: the product in a buffer, the bias, and the output quantizer (layers-core §1.3).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{
     Application, Facts, Layer, Layout, Operand, Placement, Role, as_floats, example, pads, shape_of,
 };
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::ir::Attrs;
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Presence, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Presence, Schema};
 use crate::tensor::fixed::{FixedPoint, Padding, QFloat, QTensor, Stride, WeightAxis};
 use crate::tensor::{Dim, Shape};
 
@@ -174,6 +175,24 @@ fn products(call: &Call, kernel: usize, pads: [usize; 4]) -> u64 {
     taps.saturating_mul(out(0)).saturating_mul(out(1))
 }
 
+/// The attributes of an ONNX convolution.
+fn geometry(call: &Call) -> std::result::Result<Vec<(&'static str, OnnxAttr)>, OpError> {
+    GEOMETRY.into_iter().map(|name| Ok((name, OnnxAttr::Ints(call.ints(name)?.to_vec())))).collect()
+}
+
+/// Sums of each channel by itself.
+fn depthwise(
+    at: &mut FixedBody,
+    x: &Integers,
+    kernel: &Integers,
+    bits: u32,
+) -> std::result::Result<Integers, OpError> {
+    let mut attrs = geometry(at.call)?;
+    attrs.push(("group", OnnxAttr::Int(channels(at.call, 1)?)));
+    let taps = at.size(1, 2)? * at.size(1, 3)?;
+    at.convolution(x, kernel, taps, &attrs, bits)
+}
+
 #[derive(Clone)]
 pub(super) struct Conv2DLayer;
 
@@ -233,6 +252,22 @@ impl Layer for Conv2DLayer {
         at.done(conv2d(at.value(0)?, at.parameter(1)?, at.optional(2), &conv, &at.context))
     }
 
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(28)?;
+        let x = at.operand(0)?;
+        let mut x = at.prepared(x, bits)?;
+        let kernel = at.operand(1)?;
+        let mut attrs = geometry(at.call)?;
+        if at.has(3) {
+            let value = at.operand(3)?;
+            x = at.padded_by(&x, &value, at.call.sizes("pads", 0)?)?;
+            attrs.retain(|(name, _)| *name != "pads");
+        }
+        let taps = at.size(1, 1)? * at.size(1, 2)? * at.size(1, 3)?;
+        let sum = at.convolution(&x, &kernel, taps, &attrs, bits)?;
+        at.biased_and_finished(sum, 2)
+    }
+
     fn macs(&self, call: &Call) -> u64 {
         products(call, 1, call.sizes("pads", 0).unwrap_or_default())
     }
@@ -278,6 +313,13 @@ impl Layer for DepthwiseConv2DLayer {
         let (stride, padding) = (stride(at.call)?, pads(at.call)?);
         let (x, kernel) = (at.value(0)?, at.parameter(1)?);
         at.done(depthwise_conv2d(x, kernel, at.optional(2), stride, padding, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(28)?;
+        let (x, kernel) = (at.operand(0)?, at.operand(1)?);
+        let sum = depthwise(at, &x, &kernel, bits)?;
+        at.biased_and_finished(sum, 2)
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -336,6 +378,17 @@ impl Layer for SeparableConv2DLayer {
         let (stride, padding) = (stride(at.call)?, pads(at.call)?);
         let (x, depthwise, pointwise) = (at.value(0)?, at.parameter(1)?, at.parameter(2)?);
         at.done(separable_conv2d(x, depthwise, pointwise, at.optional(3), stride, padding, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let x = at.operand(0)?;
+        let x = at.prepared(x, bits)?;
+        let (kernel, pointwise) = (at.operand(1)?, at.operand(2)?);
+        let each = depthwise(at, &x, &kernel, bits)?;
+        let channels = at.size(2, 1)?;
+        let sum = at.convolution(&each, &pointwise, channels, &[], bits)?;
+        at.biased_and_finished(sum, 3)
     }
 
     fn macs(&self, call: &Call) -> u64 {

@@ -1,5 +1,6 @@
 //! Dense layers (layers-core §2).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LAST, Layered, Parameter, Result, Work, buffer};
 use crate::ir::Attrs;
@@ -55,6 +56,16 @@ impl Layer for DenseLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(dense(at.value(0)?, at.parameter(1)?, at.optional(2), &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(28)?;
+        let x = at.operand(0)?;
+        let x = at.prepared(x, bits)?;
+        let kernel = at.operand(1)?;
+        let inner = at.size(1, 0)?;
+        let sum = at.product(&x, &kernel, inner, bits)?;
+        at.biased_and_finished(Integers { scaled: true, ..sum }, 2)
     }
 
     fn macs(&self, call: &Call) -> u64 {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, Layered, Result, Work, fixed_only};
 use crate::ir::{AttrKind, Attrs};
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Schema};
 use crate::tensor::Tensor;
 use crate::tensor::fixed::{FixedError, PerChannel, QTensor};
 
@@ -85,6 +86,21 @@ impl Layer for AddLayer {
         at.done(add(at.value(0)?, at.value(1)?, at.call.flag("average")?, &at.context))
     }
 
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let (a, b) = (at.operand(0)?, at.operand(1)?);
+        let entries = a.frac_bits.len().max(b.frac_bits.len());
+        let entry = |list: &[i32], at: usize| if list.len() == 1 { list[0] } else { list[at] };
+        let finer: Vec<i32> =
+            (0..entries).map(|at| entry(&a.frac_bits, at).max(entry(&b.frac_bits, at))).collect();
+        let (a, b) = (at.rescaled(&a, &finer, bits)?, at.rescaled(&b, &finer, bits)?);
+        let mut sum = at.added(&a, &b)?;
+        if at.call.flag("average")? {
+            sum.frac_bits.iter_mut().for_each(|bits| *bits += 1);
+        }
+        at.finished(sum)
+    }
+
     fn macs(&self, _: &Call) -> u64 {
         0
     }
@@ -128,6 +144,16 @@ impl Layer for ConcatenateLayer {
             _ => axis,
         };
         at.done(concatenate(at.value(0)?, at.value(1)?, axis as isize, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let (a, b) = (at.operand(0)?, at.operand(1)?);
+        let axis = at.call.axis("C3", "axis", a.rank)?;
+        let attrs = vec![("axis", OnnxAttr::Int(axis as i64))];
+        let name = at.body.op_with("Concat", &[&a.name, &b.name], attrs);
+        let value_bits = a.value_bits.max(b.value_bits);
+        // The type of the result says which channel has which frac bits.
+        Ok(Integers { name, value_bits, ..a })
     }
 
     fn macs(&self, _: &Call) -> u64 {

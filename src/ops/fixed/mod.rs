@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod body;
 pub mod config;
 mod conv;
 mod convert;

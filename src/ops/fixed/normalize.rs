@@ -1,5 +1,6 @@
 //! Normalization (layers-core §2, layers-transformer §4).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, Floats, LayerConfig, Layered, Parameter, Result, Work, fixed_only};
 use crate::ir::Attrs;
@@ -81,7 +82,7 @@ impl Layer for BatchNormalizationLayer {
             operands: OPERANDS,
             result: Layout::Map,
             buffer: true,
-            placement: Placement { aligned: false, output: true, kernel_channels: None },
+            placement: Placement { aligned: true, output: true, kernel_channels: None },
         }
     }
 
@@ -101,6 +102,15 @@ impl Layer for BatchNormalizationLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(batch_normalization(at.value(0)?, at.parameter(1)?, at.parameter(2)?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let x = at.operand(0)?;
+        let x = at.prepared(x, bits)?;
+        let a = at.operand(1)?;
+        let product = at.multiplied(&x, &a, bits)?;
+        at.biased_and_finished(Integers { scaled: true, ..product }, 2)
     }
 
     fn macs(&self, _: &Call) -> u64 {
@@ -152,6 +162,24 @@ impl Layer for LayerMadNormalizationLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(layer_normalization(at.value(0)?, at.parameter(1)?, at.parameter(2)?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)?;
+        let x = at.operand(0)?;
+        let x = at.prepared(x, bits)?;
+        let last = x.rank.saturating_sub(1);
+        let channels = at.size(0, last)?;
+        let magnitudes = at.absolute(&x);
+        let sum = at.summed(&magnitudes, vec![last as i64], channels, bits)?;
+        let gamma = at.operand(1)?;
+        let scale_bits = if at.has(3) { at.operand(3)?.value_bits } else { 0 };
+        let room = bits.saturating_sub(scale_bits).saturating_sub(gamma.value_bits) as i32;
+        let wide = at.rescaled(&gamma, &[gamma.frac_bits[0] + room], bits)?;
+        let factors = at.quotient(&wide, &sum);
+        let product = at.multiplied(&x, &factors, bits)?;
+        let product = Integers { frac_bits: wide.frac_bits, axis: None, scaled: true, ..product };
+        at.biased_and_finished(product, 2)
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::body::{FixedBody, Integers};
 use super::{
     Constant, Context, Floats, LayerConfig, LayerError, Layered, Output, OutputConfig, Parameter, Release,
     typed,
@@ -14,10 +16,15 @@ use super::{
 use crate::ir::{AttrKind, Attrs};
 use crate::ops::layer::{self, Step};
 use crate::ops::{
-    Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OpError, Operator, Presence, Quantize, Schema,
+    Arithmetic, Bound, Call, Example, Inputs, Lift, LowerCx, Lowered, OnnxFunction, OnnxNode, OpError,
+    Operator, Presence, Quantize, Schema,
 };
 use crate::tensor::fixed::{Padding, PerChannel, QTensor};
 use crate::tensor::{DType, FixedGrid, Grid, Shape, Tensor, TensorType};
+
+/// The domain of the functions that layers are in ONNX files.
+const DOMAIN: &str = "qirc.fixed_point";
+const DOMAIN_VERSION: i64 = 1;
 
 /// How the axes of an operand lie in the IR and in the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +156,9 @@ pub(super) trait Layer: Send + Sync {
         Ok(config)
     }
 
+    /// The integer form in standard operators.
+    fn emit(&self, at: &mut FixedBody) -> Result<Integers, OpError>;
+
     fn macs(&self, call: &Call) -> u64;
 
     fn examples(&self) -> Vec<Example>;
@@ -274,10 +284,10 @@ pub trait FixedPointLayer {
 /// A [`Layer`] as an operator.
 pub(super) struct LayerOp<L>(pub L);
 
-const BUFFER: &str = "buffer_bitwidth";
-const VALUE_BITS: &str = "value_bits";
-const FRAC_BITS: &str = "frac_bits";
-const PRODUCT: &str = "product_bits";
+pub(super) const BUFFER: &str = "buffer_bitwidth";
+pub(super) const VALUE_BITS: &str = "value_bits";
+pub(super) const FRAC_BITS: &str = "frac_bits";
+pub(super) const PRODUCT: &str = "product_bits";
 const QSCALES: &str = "qscales";
 
 /// An attribute that is a number of bits.
@@ -358,6 +368,29 @@ impl<L: Layer> LayerOp<L> {
         let context = Context { config: &config, output, release: Release::default() };
         let layered = self.0.apply(&Application { call, context, operands: &operands })?;
         Ok(facts.written(&layered.output))
+    }
+
+    /// A call of a function whose body is this node's.
+    fn lower_integer(&self, cx: &LowerCx) -> Result<Lowered, OpError> {
+        let facts = self.0.facts();
+        let mut body = FixedBody::new(&cx.call, facts.operands);
+        let y = self.0.emit(&mut body)?;
+        let storage = FixedGrid::storage_of(y.value_bits);
+        let mut body = body.body;
+        body.cast(&y.name, storage);
+        body.name_last("Y");
+        let present = cx.operand_names.iter().enumerate().filter(|(_, name)| !name.is_empty());
+        let (inputs, names): (Vec<String>, Vec<String>) =
+            present.map(|(at, name)| (FixedBody::parameter_name(at), name.clone())).unzip();
+        let op_type = format!("Quantized{}", facts.name);
+        let function = OnnxFunction {
+            domain: DOMAIN.to_owned(),
+            opset: DOMAIN_VERSION,
+            ..body.function_of(&op_type, inputs, vec!["Y".to_owned()])
+        };
+        let node = OnnxNode { domain: DOMAIN.to_owned(), ..cx.node(&op_type, names) };
+        let function = Arc::new(move |_: &str, _: Bound| Ok(function.clone()));
+        Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function })
     }
 
     fn infer_integer(&self, call: &Call) -> Result<TensorType, OpError> {
@@ -474,14 +507,18 @@ pub(super) fn example(sizes: &[usize]) -> Option<Tensor> {
     Tensor::new(sizes, (0..count).map(|at| (at % 7) as f32 * 0.25 - 0.5).collect())
 }
 
+/// Parameters of one layer: beyond, they are no constants of a file.
+const MOST_PARAMETERS: usize = 1 << 27;
+
 /// Zeros of a type; of a value, an empty batch. Grids and errors are those of any other values.
 fn zeros_of(call: &Call, ty: &TensorType, is_value: bool) -> Result<Tensor, OpError> {
     let mut sizes = Vec::new();
     for (axis, dim) in ty.shape.iter().enumerate() {
         sizes.push(if is_value && axis == 0 { 0 } else { call.known(dim)? });
     }
-    let bytes = sizes.iter().try_fold(ty.storage().size(), |n, &size| n.checked_mul(size));
-    let bytes = bytes.map(|bytes| vec![0; bytes]);
+    let count = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    let bytes =
+        count.filter(|&count| count <= MOST_PARAMETERS).map(|count| vec![0; count * ty.storage().size()]);
     let zeros = bytes.and_then(|bytes| Tensor::from_le_bytes(ty.storage(), &sizes, &bytes));
     zeros.ok_or_else(|| call.unsupported(format!("an operand of sizes {sizes:?}")))
 }
@@ -557,11 +594,7 @@ impl<L: Layer + Clone + 'static> Operator for LayerOp<L> {
     fn lower(&self, cx: &mut LowerCx) -> Result<Lowered, OpError> {
         match Form::of(&cx.call)? {
             Form::Float => layer::lower(&self.0.chain(&cx.call)?, cx),
-            Form::Integer => Err(OpError::Unsupported {
-                op: cx.call.op(),
-                what: "the integer form in an ONNX file".to_owned(),
-                way_out: Some("write the network as .qir, which `qirc run` runs".to_owned()),
-            }),
+            Form::Integer => self.lower_integer(cx),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Pooling (layers-core §2).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example, pads};
 use super::{Context, LayerError, Layered, Result, Work};
 use crate::ir::{AttrKind, Attrs};
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Schema};
 use crate::tensor::fixed::{Padding, PerChannel, QFloat, QTensor};
 
 /// The largest of each window; nothing else changes.
@@ -79,6 +80,15 @@ impl Layer for MaxPool2DLayer {
         at.done(max_pool2d(at.value(0)?, window, strides, pads(at.call)?, &at.context))
     }
 
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let x = at.operand(0)?;
+        let names = ["kernel_shape", "strides", "pads"];
+        let attrs: std::result::Result<Vec<_>, OpError> =
+            names.into_iter().map(|name| Ok((name, OnnxAttr::Ints(at.call.ints(name)?.to_vec())))).collect();
+        let name = at.body.op_with("MaxPool", &[&x.name], attrs?);
+        Ok(Integers { name, ..x })
+    }
+
     fn macs(&self, _: &Call) -> u64 {
         0
     }
@@ -115,6 +125,15 @@ impl Layer for GlobalAveragePooling2DLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(global_average_pooling2d(at.value(0)?, true, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let bits = at.buffer(u32::MAX)? + 1;
+        let x = at.operand(0)?;
+        let x = at.prepared(x, bits)?;
+        let count = at.size(0, 2)? * at.size(0, 3)?;
+        let sum = at.summed(&x, vec![2, 3], count, bits)?;
+        at.finished(Integers { scaled: true, ..sum })
     }
 
     fn macs(&self, _: &Call) -> u64 {

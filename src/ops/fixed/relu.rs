@@ -1,5 +1,6 @@
 //! The rectifier (layers-core §2).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LayerConfig, Layered, Parameter, Result, Work, promoted};
 use crate::ir::Attrs;
@@ -72,6 +73,17 @@ impl Layer for ReLULayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(relu(at.value(0)?, at.optional(1), &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let value_bits = at.buffer(u32::MAX)? + 1;
+        let x = at.operand(0)?;
+        let mut x = at.at_least_0(&x);
+        if at.has(1) {
+            let most = at.operand(1)?;
+            x = at.at_most(&x, &most);
+        }
+        at.finished(Integers { value_bits, scaled: true, ..x })
     }
 
     fn macs(&self, _: &Call) -> u64 {

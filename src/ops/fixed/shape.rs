@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LayerError, Layered, Result, Work, fixed_only};
 use crate::ir::{AttrKind, Attrs};
@@ -94,6 +95,14 @@ impl Layer for FlattenLayer {
         at.done(flatten(at.value(0)?, &at.context))
     }
 
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let x = at.operand(0)?;
+        let bits = x.value_bits;
+        let x = at.prepared(x, bits)?;
+        let name = at.op("Flatten", &[&x.name]);
+        Ok(Integers { name, ..x })
+    }
+
     fn macs(&self, _: &Call) -> u64 {
         0
     }
@@ -135,6 +144,10 @@ impl Layer for RescalingLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(rescaling(at.value(0)?, at.call.float("scale")?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        at.operand(0)
     }
 
     fn macs(&self, _: &Call) -> u64 {

@@ -1,10 +1,11 @@
 //! Tokens: what is put before, added to, or taken out of a sequence (layers-transformer §5 to §7).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, LayerConfig, LayerError, Layered, Parameter, Result, Work, fixed_only};
 use crate::ir::Attrs;
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Schema};
 use crate::tensor::Dim;
 use crate::tensor::fixed::{QFloat, QTensor};
 
@@ -106,6 +107,20 @@ impl Layer for ClassTokenLayer {
         at.done(class_token(at.value(0)?, at.parameter(1)?, &at.context))
     }
 
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let value_bits = at.buffer(u32::MAX)?;
+        let (x, token) = (at.operand(0)?, at.operand(1)?);
+        let sizes = at.op("Shape", &[&x.name]);
+        let first = at.body.vector(vec![0i64]);
+        let batch = at.op("Gather", &[&sizes, &first]);
+        let one = at.body.vector(vec![1i64, 1]);
+        let attrs = || vec![("axis", OnnxAttr::Int(0))];
+        let sizes = at.body.op_with("Concat", &[&batch, &one], attrs());
+        let tokens = at.op("Expand", &[&token.name, &sizes]);
+        let name = at.body.op_with("Concat", &[&tokens, &x.name], vec![("axis", OnnxAttr::Int(1))]);
+        Ok(Integers { name, value_bits, ..x })
+    }
+
     fn macs(&self, _: &Call) -> u64 {
         0
     }
@@ -146,6 +161,12 @@ impl Layer for AddPositionEmbsLayer {
 
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         at.done(add_position_embs(at.value(0)?, at.parameter(1)?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        let value_bits = at.buffer(u32::MAX)?;
+        let x = Integers { value_bits, ..at.operand(0)? };
+        at.biased_and_finished(x, 1)
     }
 
     fn macs(&self, _: &Call) -> u64 {

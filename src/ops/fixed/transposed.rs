@@ -1,10 +1,11 @@
 //! Transposed convolutions (layers-core §2).
 
+use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example, pads};
 use super::{Context, Floats, LAST, LayerError, Layered, Parameter, Result, Work, buffer, fixed_only};
 use crate::ir::Attrs;
 use crate::ops::layer::{Source, Step};
-use crate::ops::{Call, Example, OpError, Schema};
+use crate::ops::{Call, Example, OnnxAttr, OpError, Schema};
 use crate::tensor::fixed::{Padding, QFloat, QTensor, WeightAxis};
 
 /// How a transposed convolution goes over its output.
@@ -151,6 +152,55 @@ fn products(call: &Call) -> u64 {
     product(0, 2..4).saturating_mul(product(1, 0..4))
 }
 
+/// The layer as a convolution of a map with zeros between its positions, by the kernel turned round.
+fn scattered(at: &mut FixedBody, depthwise: bool) -> std::result::Result<Integers, OpError> {
+    let bits = at.buffer(28)?;
+    let x = at.operand(0)?;
+    let x = at.prepared(x, bits)?;
+    let kernel = at.operand(1)?;
+    let conv = transposed(at.call)?;
+    let [sh, sw] = conv.strides;
+    let (rows, columns) = (at.size(0, 2)?, at.size(0, 3)?);
+    let mut map = x.name.clone();
+    if (sh, sw) != (1, 1) {
+        let between = at.body.vector(vec![3i64, 5]);
+        map = at.op("Unsqueeze", &[&map, &between]);
+        map = at.padded(&map, &[0; 6], &[0, 0, 0, sh as i64 - 1, 0, sw as i64 - 1]);
+        // The first two sizes are those that there are.
+        let sizes = at.body.vector(vec![0, 0, rows as i64 * sh as i64, columns as i64 * sw as i64]);
+        map = at.op("Reshape", &[&map, &sizes]);
+    }
+    let y = match depthwise {
+        true => DepthwiseConv2DTransposeLayer.shape(at.call)?,
+        false => Conv2DTransposeLayer.shape(at.call)?,
+    };
+    let [top, left, ..] = at.call.sizes::<4>("pads", 0)?;
+    let side = |axis: usize, input: i128, stride: usize, kernel: i128, before: usize| {
+        let out = at.call.known(&y[axis])? as i128;
+        let begin = kernel - 1 - before as i128;
+        Ok((begin as i64, (out - input * stride as i128 - begin + kernel - 1) as i64))
+    };
+    let (kh, kw) = (at.size(1, 2)?, at.size(1, 3)?);
+    let (above, below) = side(2, rows, sh, kh, top)?;
+    let (before, after) = side(3, columns, sw, kw, left)?;
+    let map = at.padded(&map, &[0, 0, above, before], &[0, 0, below, after]);
+    let mut turned = kernel.name.clone();
+    if !depthwise {
+        let perm = vec![("perm", OnnxAttr::Ints(vec![1, 0, 2, 3]))];
+        turned = at.body.op_with("Transpose", &[&turned], perm);
+    }
+    let (starts, ends) = (at.body.vector(vec![-1i64, -1]), at.body.vector(vec![i64::MIN, i64::MIN]));
+    let (axes, steps) = (at.body.vector(vec![2i64, 3]), at.body.vector(vec![-1i64, -1]));
+    turned = at.op("Slice", &[&turned, &starts, &ends, &axes, &steps]);
+    let (x, kernel) = (Integers { name: map, ..x }, Integers { name: turned, ..kernel });
+    let (attrs, depth) = match depthwise {
+        true => (vec![("group", OnnxAttr::Int(at.size(1, 0)? as i64))], 1),
+        false => (Vec::new(), at.size(1, 0)?),
+    };
+    let sum = at.convolution(&x, &kernel, depth * kh * kw, &attrs, bits)?;
+    at.biased_and_finished(sum, 2)
+}
+
 #[derive(Clone)]
 pub(super) struct Conv2DTransposeLayer;
 
@@ -184,6 +234,10 @@ impl Layer for Conv2DTransposeLayer {
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         let (x, kernel) = (at.value(0)?, at.parameter(1)?);
         at.done(conv2d_transpose(x, kernel, at.optional(2), &transposed(at.call)?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        scattered(at, false)
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -232,6 +286,10 @@ impl Layer for DepthwiseConv2DTransposeLayer {
     fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
         let (x, kernel) = (at.value(0)?, at.parameter(1)?);
         at.done(depthwise_conv2d_transpose(x, kernel, at.optional(2), &transposed(at.call)?, &at.context))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        scattered(at, true)
     }
 
     fn macs(&self, call: &Call) -> u64 {

@@ -329,14 +329,15 @@ impl<'a> Checker<'a> {
         match registry.get(&name.text) {
             Ok(entry) => Some(&entry.schema),
             Err(error) => {
-                let similar = matches!(&error, OpError::UnknownOp { similar: Some(_), .. });
-                let found = registry.iter().filter(|_| !similar).find(|entry| {
+                let found = registry.iter().find(|entry| {
                     let lifts = entry.operator.lifts();
                     lifts.iter().any(|lift| lift.domain.is_empty() && lift.op_type == *name.text)
                 });
                 match found {
                     Some(entry) => {
                         let advice = format!("ONNX's `{}` is `{}` here", name.text, entry.schema.name);
+                        // What the name itself says is better than what it looks like.
+                        let error = OpError::UnknownOp { op: name.text.to_string(), similar: None };
                         self.advise(RewriteError::Op(error), name.span, advice);
                     }
                     None => self.error(RewriteError::Op(error), name.span, ""),

@@ -250,9 +250,7 @@ impl FixedPoint {
     /// # Errors
     /// As for [`FixedPoint::reduce_sum`]; no elements.
     pub fn reduce_mean(&self, axis: Option<isize>, keep: bool) -> Result<Self> {
-        if self.values.is_empty() {
-            return Err(self.argument("reduce_mean", "mean"));
-        }
+        self.some_along("reduce_mean", axis, "mean")?;
         self.reduced("reduce_mean", axis, keep, |arithmetic, values| {
             let (sum, count) =
                 values.fold((0i128, 0i128), |(sum, n), value| (sum + i128::from(value), n + 1));
@@ -269,10 +267,17 @@ impl FixedPoint {
     /// A per-axis tensor; no such axis; no elements.
     pub fn reduce_max(&self, axis: Option<isize>, keep: bool) -> Result<Self> {
         self.per_tensor("reduce_max")?;
-        if self.values.is_empty() {
-            return Err(self.argument("reduce_max", "largest element"));
-        }
+        self.some_along("reduce_max", axis, "largest element")?;
         self.reduced("reduce_max", axis, keep, |_, values| values.max().map_or(0, i128::from))
+    }
+
+    /// That there is an element of what is reduced: a result over none has no value.
+    fn some_along(&self, operation: &'static str, axis: Option<isize>, what: &'static str) -> Result<()> {
+        let none = match axis {
+            None => self.values.is_empty(),
+            Some(axis) => self.sizes()[self.axis(operation, axis)?] == 0,
+        };
+        if none { Err(self.argument(operation, what)) } else { Ok(()) }
     }
 
     fn reduced(

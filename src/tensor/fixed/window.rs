@@ -71,8 +71,9 @@ struct Windows {
 }
 
 impl Windows {
-    /// `rows` and `columns` say where a tap of a window lies along either side.
+    /// `rows` and `columns` say where a tap of a window lies along either side. Without frames no window is looked at.
     fn new(
+        frames: usize,
         out: [usize; 2],
         [kh, kw]: [usize; 2],
         width: usize,
@@ -80,6 +81,9 @@ impl Windows {
         columns: impl Fn(usize, usize) -> Option<usize>,
     ) -> Self {
         let mut taps = Vec::new();
+        if frames == 0 {
+            return Self { out, taps };
+        }
         for (y, z) in (0..out[0]).flat_map(|y| (0..out[1]).map(move |z| (y, z))) {
             let mut inside = Vec::new();
             for (i, row) in (0..kh).filter_map(|i| Some((i, rows(y, i)?))) {
@@ -110,11 +114,11 @@ impl Windows {
 
 impl FixedPoint {
     fn windows(&self, kernel: [usize; 2], stride: Stride, padding: Padding) -> Option<Windows> {
-        let &[_, h, w, _] = self.sizes() else { return None };
+        let &[frames, h, w, _] = self.sizes() else { return None };
         let side = |size, i: usize| Side::new(i, size, kernel[i], stride, padding);
         let (rows, columns) = (side(h, 0)?, side(w, 1)?);
         let out = [rows.out, columns.out];
-        Some(Windows::new(out, kernel, w, |y, i| rows.at(y, i), |z, j| columns.at(z, j)))
+        Some(Windows::new(frames, out, kernel, w, |y, i| rows.at(y, i), |z, j| columns.at(z, j)))
     }
 
     /// Windows of a transposed convolution: the positions of the input that give to each of the output.
@@ -125,10 +129,10 @@ impl FixedPoint {
         padding: Padding,
         out: [usize; 2],
     ) -> Option<Windows> {
-        let &[_, h, w, _] = self.sizes() else { return None };
+        let &[frames, h, w, _] = self.sizes() else { return None };
         let side = |size, i: usize| Scatter::new(i, size, kernel[i], strides[i], padding, out[i]);
         let (rows, columns) = (side(h, 0)?, side(w, 1)?);
-        Some(Windows::new(out, kernel, w, |y, i| rows.from(y, i), |z, j| columns.from(z, j)))
+        Some(Windows::new(frames, out, kernel, w, |y, i| rows.from(y, i), |z, j| columns.from(z, j)))
     }
 
     /// Sums over all channels of the input.
