@@ -54,8 +54,12 @@ pub fn compile(session: &mut Session, args: &CompileArgs) -> Result<(), End> {
 
     let mut steps = Vec::new();
     let after = &mut |step: &Step, _: &Graph| steps.push(step.clone());
-    let prepare =
-        Prepare { paths: &paths, strict: args.strict, ..Prepare::new(&args.model, &args.prepare, source) };
+    let prepare = Prepare {
+        paths: &paths,
+        strict: args.strict,
+        measure: emits(&Emit::Report),
+        ..Prepare::new(&args.model, &args.prepare, source)
+    };
     let (outcome, mut outputs) = prepare.run(session, after)?;
     let summary = outcome.report.as_ref().map(ToString::to_string).unwrap_or_default();
     if emits(&Emit::Onnx) {
@@ -122,6 +126,8 @@ pub struct Prepare<'a> {
     pub until: Option<&'a str>,
     /// What the device's tools do not take is an error.
     pub strict: bool,
+    /// The report says how far values are from the float ones.
+    pub measure: bool,
     /// Rulesets besides those of the arguments, which follow them.
     pub rules: Vec<Ruleset>,
     /// Takes what explanations need; each sample then runs by itself, to be told from the others.
@@ -130,7 +136,17 @@ pub struct Prepare<'a> {
 
 impl<'a> Prepare<'a> {
     pub fn new(model: &'a ModelArgs, args: &'a PrepareArgs, source: Source) -> Self {
-        Self { model, args, source, paths: &[], until: None, strict: false, rules: Vec::new(), trace: None }
+        Self {
+            model,
+            args,
+            source,
+            paths: &[],
+            until: None,
+            strict: false,
+            measure: false,
+            rules: Vec::new(),
+            trace: None,
+        }
     }
 
     pub fn run(
@@ -138,7 +154,7 @@ impl<'a> Prepare<'a> {
         session: &mut Session,
         after: &mut dyn FnMut(&Step, &Graph),
     ) -> Result<(Outcome, Outputs), End> {
-        let Self { model, args, source, paths, until, strict, mut rules, trace } = self;
+        let Self { model, args, source, paths, until, strict, measure, mut rules, trace } = self;
         args.samples.iter().for_each(|file| session.reads(file));
         let row = match &source {
             Source::Files(files) => files.first().map(|file| SampleFiles::row_sizes(file)).transpose(),
@@ -166,6 +182,7 @@ impl<'a> Prepare<'a> {
             },
             fixed_point,
             strict,
+            measure,
             user_rules: &rules,
             sources: &mut session.sources,
             progress: Box::new(|done, of| {

@@ -1,18 +1,18 @@
 //! The passes by name, and the named pipelines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
-use crate::ir::Graph;
+use crate::ir::{Graph, NodeId};
 use crate::quant::{
-    CalibrateOptions, Calibrated, Quantized, apply_ranges, calibrate, calibrate_fixed_point, device_values,
-    keep_activation_ranges, quantize_akida, quantize_fixed_point, quantized_elsewhere, ranges_of,
-    refused_layers,
+    CalibrateOptions, Calibrated, QuantizeReport, Quantized, apply_ranges, calibrate, calibrate_fixed_point,
+    device_values, errors, keep_activation_ranges, quantize_akida, quantize_fixed_point, quantized_elsewhere,
+    ranges_of, refused_layers,
 };
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset, Spared};
 use crate::syntax::pipeline::PassCall;
-use crate::tensor::{Dim, TensorType};
+use crate::tensor::{Dim, Tensor, TensorType};
 
 use super::expose_state::ExposeState;
 use super::frames::Frames;
@@ -568,10 +568,33 @@ impl Pass for Quantize {
             unquantized
         })?;
         cx.warnings.extend(elsewhere);
+        cx.report = Some(measured(graph, &quantized, report, &BTreeMap::new(), cx)?);
         *graph = quantized;
-        cx.report = Some(report);
         Ok(())
     }
+}
+
+/// The report with the errors of the layers, if they are asked for and there are samples.
+fn measured(
+    float: &Graph,
+    quantized: &Graph,
+    mut report: QuantizeReport,
+    multiplied: &BTreeMap<String, Tensor>,
+    cx: &mut Context,
+) -> Result<QuantizeReport, Diagnostics> {
+    if let (Calibration::Samples(samples), true) = (&mut cx.calibration, cx.measure) {
+        let found =
+            errors(float, quantized, cx.registry, &mut **samples, cx.calibrate.batch_size, multiplied)?;
+        let by_node = |id: NodeId| {
+            let node = quantized.node(id);
+            Some((node.name.clone(), *found.get(&*node.results.first()?.name)?))
+        };
+        let by_node: BTreeMap<Arc<str>, f64> = quantized.order().into_iter().filter_map(by_node).collect();
+        for layer in &mut report.layers {
+            layer.error = by_node.get(&*layer.node).copied();
+        }
+    }
+    Ok(report)
 }
 
 struct QuantizeFixedPoint;
@@ -589,15 +612,15 @@ impl Pass for QuantizeFixedPoint {
         let mut ranges = ranges_of(graph);
         ranges.append(&mut cx.ranges);
         cx.ranges = ranges;
-        let Quantized { graph: quantized, report, config } =
+        let Quantized { graph: quantized, report, config, multiplied } =
             quantize_fixed_point(graph, cx.registry, &cx.fixed_point)?;
         if let Some(trace) = &mut cx.trace {
             trace.fused = Some(graph.clone());
             trace.stays = report.stays.clone();
         }
-        *graph = quantized;
+        cx.report = Some(measured(graph, &quantized, report, &multiplied, cx)?);
         cx.layer_config = config;
-        cx.report = Some(report);
+        *graph = quantized;
         Ok(())
     }
 }

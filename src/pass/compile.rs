@@ -38,6 +38,8 @@ pub struct Compile<'a> {
     pub fixed_point: FixedPointOptions,
     /// What the device's tools do not take is an error, not a warning.
     pub strict: bool,
+    /// The report says how far the values of each layer are from the float ones, on the samples.
+    pub measure: bool,
     pub user_rules: &'a [Ruleset],
     /// Where the texts of rule files are kept, so that findings can show them.
     pub sources: &'a mut Sources,
@@ -57,6 +59,7 @@ impl<'a> Compile<'a> {
             akida: AkidaOptions::default(),
             fixed_point: FixedPointOptions::default(),
             strict: false,
+            measure: false,
             user_rules,
             sources,
             progress: Box::new(|_, _| {}),
@@ -95,6 +98,7 @@ pub fn compile(
         akida,
         fixed_point,
         strict,
+        measure,
         user_rules,
         sources,
         mut progress,
@@ -141,6 +145,7 @@ pub fn compile(
         calibrate,
         akida,
         fixed_point,
+        measure,
         layer_config: BTreeMap::new(),
         progress: &mut |done| progress(done, of),
         ranges: BTreeMap::new(),

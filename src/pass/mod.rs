@@ -91,6 +91,8 @@ pub struct Context<'a> {
     pub calibrate: CalibrateOptions,
     pub akida: AkidaOptions,
     pub fixed_point: FixedPointOptions,
+    /// The report is to say how far values are from the float ones.
+    pub measure: bool,
     /// What each layer of QuantizeML was quantized with, by node name.
     pub layer_config: BTreeMap<String, LayerConfig>,
     /// Told the number of samples done during calibration.

@@ -185,7 +185,7 @@ fn layer_notes(graph: &Graph, registry: &Registry) -> Result<Vec<LayerNote>, Qua
         if layer && let (Lowered::Layer { node: onnx, .. }, _) = lower_node(graph, registry, id, &node.name)?
         {
             let (node, loc) = (node.name.to_string(), node.loc.clone());
-            notes.push(LayerNote { node, op_type: onnx.op_type, loc });
+            notes.push(LayerNote { node, op_type: onnx.op_type, error: None, loc });
         }
     }
     Ok(notes)

@@ -11,6 +11,7 @@ mod check;
 mod device;
 mod error;
 mod fixed_point;
+mod measure;
 mod ranges;
 mod report;
 mod samples;
@@ -27,6 +28,7 @@ pub use error::QuantError;
 pub use fixed_point::{
     FixedPointOptions, Quantized, calibrate_fixed_point, quantize_fixed_point, write_config,
 };
+pub use measure::errors;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
 pub use report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};
 pub use samples::{RandomSamples, SampleFiles, Samples, as_frames};

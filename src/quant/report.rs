@@ -32,6 +32,8 @@ pub struct LayerNote {
     pub node: String,
     /// The op_type of the file format.
     pub op_type: String,
+    /// Signal to noise against the float value, in dB, where it was measured.
+    pub error: Option<f64>,
     pub loc: Loc,
 }
 
@@ -77,7 +79,12 @@ impl fmt::Display for QuantizeReport {
                 Some(Place::Node { .. }) => format!("from {}", from.join(", ")),
                 _ => String::new(),
             };
-            writeln!(f, "{}", format!("  {node:name$}  {:op$}  {from}", layer.op_type).trim_end())?;
+            let error = match layer.error {
+                None => String::new(),
+                Some(ratio) if ratio.is_infinite() => format!("{:>8}  ", "exact"),
+                Some(ratio) => format!("{ratio:5.1} dB  "),
+            };
+            writeln!(f, "{}", format!("  {node:name$}  {:op$}  {error}{from}", layer.op_type).trim_end())?;
         }
         if !self.stays.is_empty() {
             writeln!(f, "stay float:")?;

@@ -31,6 +31,8 @@ pub struct Built {
     pub graph: Graph,
     /// The layers, in canonical order.
     pub layers: Vec<NodeId>,
+    /// What the elements of one sample of a value were multiplied by, by the name of the value.
+    pub multiplied: BTreeMap<String, Tensor>,
 }
 
 pub fn build(
@@ -68,7 +70,9 @@ pub fn build(
     build
         .remainder()
         .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
-    Ok(Built { graph: build.new, layers })
+    let named = |(value, rates): (&ValueId, &Tensor)| (graph.value(*value).name.to_string(), rates.clone());
+    let multiplied = build.equalized.multiplied.iter().map(named).collect();
+    Ok(Built { graph: build.new, layers, multiplied })
 }
 
 fn refused(id: NodeId, error: &OpError) -> Refusal {

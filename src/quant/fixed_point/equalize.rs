@@ -21,6 +21,8 @@ pub struct Equalized {
     pub rescaling_rate: BTreeMap<NodeId, PerChannel<f32>>,
     /// Kernels that were divided by rates.
     pub kernels: BTreeMap<NodeId, Tensor>,
+    /// What the elements of one sample of a value are multiplied by, between a layer and the kernel that makes up for it.
+    pub multiplied: BTreeMap<ValueId, Tensor>,
 }
 
 pub fn equalize(
@@ -34,8 +36,8 @@ pub fn equalize(
             continue;
         };
         let measured = measured(graph, id, output.axis)?;
-        let rates = scaled_out(graph, id).then(|| ideal(&measured, output.bitwidth)).flatten();
-        let Some((range_max, rate)) = rates else {
+        let filled = scaled_out(graph, id).then(|| ideal(&measured, output.bitwidth)).flatten();
+        let Some((range_max, rate)) = filled else {
             equalized.range_max.insert(id, measured);
             continue;
         };
@@ -43,8 +45,11 @@ pub fn equalize(
             None => {
                 equalized.range_max.insert(id, measured);
             }
-            Some((layer, kernel)) => {
+            Some(Next { layer, kernel, between }) => {
                 equalized.kernels.insert(layer, kernel);
+                for (value, channels) in between {
+                    equalized.multiplied.extend(rates(&channels, &rate).map(|rates| (value, rates)));
+                }
                 equalized.range_max.insert(id, range_max);
                 equalized.rescaling_rate.insert(id, rate);
             }
@@ -92,6 +97,23 @@ fn ideal(measured: &PerChannel<f32>, bitwidth: u32) -> Option<(PerChannel<f32>, 
     Some((range_max, rate))
 }
 
+/// The rate of each element, by its channel.
+fn rates(channels: &Tensor, rate: &PerChannel<f32>) -> Option<Tensor> {
+    let of = |&channel: &i64| match rate.entries() {
+        &[one] => Some(one),
+        many => many.get(usize::try_from(channel).ok()?).copied(),
+    };
+    let rates: Option<Vec<f32>> = channels.elements::<i64>()?.iter().map(of).collect();
+    Tensor::new(channels.sizes(), rates?)
+}
+
+/// A kernel, with the values between it and the layer before, and their channels.
+struct Next {
+    layer: NodeId,
+    kernel: Tensor,
+    between: Vec<(ValueId, Tensor)>,
+}
+
 /// The kernel that next reads what a layer gives, divided by the rates along its input channels.
 fn next_kernel(
     graph: &Graph,
@@ -100,10 +122,12 @@ fn next_kernel(
     from: NodeId,
     rate: &PerChannel<f32>,
     equalized: &Equalized,
-) -> Option<(NodeId, Tensor)> {
+) -> Option<Next> {
     let mut value = ValueId { node: from, result: 0 };
     let mut channels = labels(graph, registry, value)?;
+    let mut between = Vec::new();
     loop {
+        between.push((value, channels.clone()));
         let uses = graph.uses(value);
         let [only] = uses[..] else { return None };
         if graph.is_output(value) || !placed.quantized.contains(&only.node) {
@@ -116,7 +140,8 @@ fn next_kernel(
             let labels = along(&channels, if node.op() == Some("Dense") { None } else { Some(1) })?;
             let own = graph.constant(node.operand(1)?)?;
             let kernel = equalized.kernels.get(&only.node).unwrap_or(own);
-            return divided(kernel, axis, &labels, rate).map(|kernel| (only.node, kernel));
+            let kernel = divided(kernel, axis, &labels, rate)?;
+            return Some(Next { layer: only.node, kernel, between });
         }
         value = ValueId { node: only.node, result: 0 };
         channels = match (&**op, layer) {

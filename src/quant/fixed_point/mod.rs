@@ -16,7 +16,7 @@ use crate::diag::WithPlaces;
 use crate::ir::{Graph, Kind, NodeId, ValueId};
 use crate::ops::fixed::{FixedPointLayer, LayerConfig};
 use crate::ops::{Quantize, Registry};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 use build::{Built, Refusal};
 use placement::Placed;
 
@@ -87,6 +87,8 @@ pub struct Quantized {
     pub graph: Graph,
     pub report: QuantizeReport,
     pub config: BTreeMap<String, LayerConfig>,
+    /// What equalization multiplied the elements of one sample of a value by, by the name of the float value.
+    pub multiplied: BTreeMap<String, Tensor>,
 }
 
 /// Quantizes every layer that hangs on the inputs through layers, and through operators that only move elements.
@@ -107,11 +109,16 @@ pub fn quantize_fixed_point(
             return Err(WithPlaces::new(QuantError::NothingQuantized { reasons }));
         }
         match build::build(graph, registry, options, &placed) {
-            Ok(Built { graph: quantized, layers }) => {
+            Ok(Built { graph: quantized, layers, multiplied }) => {
                 let notes = layers.iter().map(|&id| {
                     let node = graph.node(id);
                     let (name, op) = (node.name.to_string(), node.op().unwrap_or_default());
-                    LayerNote { node: name, op_type: format!("Quantized{op}"), loc: node.loc.clone() }
+                    LayerNote {
+                        node: name,
+                        op_type: format!("Quantized{op}"),
+                        error: None,
+                        loc: node.loc.clone(),
+                    }
                 });
                 let (layers, why) = (notes.collect(), BTreeMap::new());
                 let report = QuantizeReport { fixed_point: true, layers, stays, why };
@@ -120,7 +127,7 @@ pub fn quantize_fixed_point(
                 };
                 let config = placed.configs.iter().map(named);
                 let config = config.filter(|(_, config)| *config != LayerConfig::default()).collect();
-                return Ok(Quantized { graph: quantized, report, config });
+                return Ok(Quantized { graph: quantized, report, config, multiplied });
             }
             // Each round refuses one node more, so the rounds end.
             Err(Refusal::Layer(id, why)) => {
