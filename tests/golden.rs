@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn golden_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for dir in ["tests/golden", "examples/golden"] {
+    for dir in ["tests/golden", "examples/golden", "examples/fixed_point"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qirc"));
         command.arg("test").arg(root.join(dir));
         if std::env::var_os("QIRC_BLESS").is_some() {
