@@ -51,14 +51,17 @@ pub fn errors(
         Plan::new(quantized, registry, Arithmetic::Exact).map_err(widen)?,
     );
     let mut memories = (Memory::default(), Memory::default());
+    let fixed = shape.first().is_some_and(|dim| dim.fixed().is_some());
     let batch = shape.first().and_then(|dim| dim.fixed()).unwrap_or(batch_size).max(1);
     let mut squares = vec![Squares::default(); pairs.len()];
     samples.rewind();
     let mut taken = 0;
     while taken < MOST_SAMPLES {
-        let Some(piece) = samples.take(batch).map_err(fail)? else { break };
+        // No ratio depends on how samples are batched: of an open batch there are as many as there are to be.
+        let rows = if fixed { batch } else { batch.min(MOST_SAMPLES - taken) };
+        let Some(piece) = samples.take(rows).map_err(fail)? else { break };
         let rows = piece.sizes().first().copied().unwrap_or(0);
-        if rows < batch && shape.first().is_some_and(|dim| dim.fixed().is_some()) {
+        if fixed && rows < batch {
             break;
         }
         taken += rows;
