@@ -14,9 +14,11 @@ use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset,
 use crate::syntax::pipeline::PassCall;
 use crate::tensor::{Dim, Tensor, TensorType};
 
+use super::apply_weights::ApplyWeights;
 use super::expose_state::ExposeState;
 use super::frames::Frames;
 use super::identity_convs::IdentityConvs;
+use super::insert::{InsertLayer, InsertRescaling, Inserted};
 use super::retype::retype;
 use super::split_depthwise::SplitDepthwise;
 use super::{Calibration, Context, Pass, PassError, RangeSource, RulesTrace, Stage};
@@ -94,6 +96,21 @@ pub fn passes() -> &'static [PassInfo] {
                   pairs, and operators that are computed twice.",
         },
         PassInfo {
+            name: "insert-layer",
+            options: &["after", "kind"],
+            doc: "Put an `OutputQuantizer` or a `Dequantizer` (`kind`) on every link behind the value or node `after`.",
+        },
+        PassInfo {
+            name: "insert-rescaling",
+            options: &["scale", "offset"],
+            doc: "Multiply every input by `scale` and add `offset` (0 if it is not given).",
+        },
+        PassInfo {
+            name: "apply-weights",
+            options: &["file"],
+            doc: "Take constants by their names from an `.npz` or `.safetensors` file, and say what did not match.",
+        },
+        PassInfo {
             name: "expose-state",
             options: &[],
             doc: "Make states inputs and outputs of the network, for runtimes that run it frame by frame.",
@@ -147,7 +164,27 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
         Some("fixed-point") => true,
         Some(_) => return Err(wrong("scheme", "`akida` or `fixed-point`")),
     };
+    let needed = |name: &str, expected: &str| option(name).ok_or_else(|| wrong(name, expected));
+    let number = |name: &str, default: Option<f32>| match (option(name), default) {
+        (None, Some(default)) => Ok(default),
+        (text, _) => text
+            .and_then(|text| text.parse::<f32>().ok())
+            .filter(|number| number.is_finite())
+            .ok_or_else(|| wrong(name, "a number")),
+    };
     Ok(match info.name {
+        "insert-layer" => {
+            let kind = option("kind").and_then(Inserted::named);
+            let kind = kind.ok_or_else(|| wrong("kind", "`OutputQuantizer` or `Dequantizer`"))?;
+            let after = needed("after", "the name of a value or node")?.to_owned();
+            Box::new(InsertLayer { after, kind })
+        }
+        "insert-rescaling" => {
+            Box::new(InsertRescaling { scale: number("scale", None)?, offset: number("offset", Some(0.0))? })
+        }
+        "apply-weights" => {
+            Box::new(ApplyWeights { file: needed("file", "an .npz or .safetensors file")?.into() })
+        }
         "dynamic-batch" => Box::new(DynamicBatch),
         "rules" | "fuse" => {
             let names = |name: &str| -> Result<Vec<&'static str>, Diagnostics> {

@@ -3,6 +3,7 @@
 //! Guarantees: a pipeline is text and prints back; the graph is verified after every pass; a
 //! graph that a pass broke is a bug of qirc, reported with the graph before it.
 
+mod apply_weights;
 mod builtin;
 mod compile;
 mod explain;
@@ -10,6 +11,7 @@ mod expose_state;
 mod frames;
 mod identity_convs;
 mod idle;
+mod insert;
 mod retype;
 mod split_depthwise;
 mod trace;
@@ -137,6 +139,8 @@ pub enum PassError {
     InputShape { name: String, shape: Shape, sizes: Vec<usize> },
     #[error("neither the network nor what it becomes has a value `{name}`")]
     UnknownValue { name: String, similar: Option<String> },
+    #[error("an output quantizer cannot stand behind `{name}`, which {links} operators and outputs read")]
+    SeveralLinks { name: String, links: usize },
     #[error("`{node}` cannot run frame by frame: {why}")]
     Conv3d { node: String, why: String },
     #[error("input `{input}` holds {frames} frames, a network over frames takes one at a time")]
@@ -159,6 +163,7 @@ impl Report for PassError {
             PassError::UnknownValue { .. } => "Q0709",
             PassError::Conv3d { .. } => "Q0710",
             PassError::Clip { .. } => "Q0711",
+            PassError::SeveralLinks { .. } => "Q0712",
         }
     }
 
@@ -189,6 +194,9 @@ impl Report for PassError {
                 "export the network with a time axis (axis 2) of 1 or left open; padding stands for the frames before"
                     .to_owned(),
             ],
+            PassError::SeveralLinks { .. } => {
+                vec!["put it behind each of those that read it, or in front of the value".to_owned()]
+            }
             PassError::Requires { .. } | PassError::Broken { .. } | PassError::InputShape { .. } => {
                 Vec::new()
             }

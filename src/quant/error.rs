@@ -52,6 +52,8 @@ pub enum QuantError {
     #[error("the configuration names `{name}`, which is no layer of the network that is quantized")]
     ForeignConfig { name: String, known: Vec<String> },
     #[error("{file}: {error}")]
+    Arrays { file: String, error: String },
+    #[error("{file}: {error}")]
     Config { file: String, error: String },
     #[error("no part of the network can be quantized")]
     NothingQuantized { reasons: Vec<String> },
@@ -85,6 +87,7 @@ impl Report for QuantError {
             QuantError::NoRange { .. } => "Q0618",
             QuantError::ForeignConfig { .. } => "Q0619",
             QuantError::Config { .. } => "Q0625",
+            QuantError::Arrays { .. } => "Q0626",
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod activations;
 mod akida;
+mod arrays;
 mod calibrate;
 mod check;
 mod device;
@@ -21,6 +22,7 @@ pub use akida::{
     AkidaOptions, Unquantized, already_quantized, device_values, quantize_akida, quantized_elsewhere,
     refused_layers,
 };
+pub use arrays::read_arrays;
 pub use calibrate::{CalibrateOptions, Calibrated, Seen, calibrate};
 pub use check::{LayerBounds, bounds_table, check_layers};
 pub use device::device_limits;

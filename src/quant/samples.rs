@@ -54,7 +54,7 @@ pub struct SampleFiles {
 type Archive = ZipArchive<BufReader<File>>;
 
 #[derive(Clone)]
-enum ArrayAt {
+pub(super) enum ArrayAt {
     File(PathBuf),
     /// By its index in an archive, whose directory is read once.
     Member {
@@ -163,7 +163,7 @@ impl Header {
 
 impl ArrayAt {
     /// The arrays of a file: one, or those of an archive.
-    fn all(path: &Path) -> Result<Vec<Self>, QuantError> {
+    pub(super) fn all(path: &Path) -> Result<Vec<Self>, QuantError> {
         if path.extension().is_none_or(|extension| extension != "npz") {
             return Ok(vec![Self::File(path.to_owned())]);
         }
@@ -191,7 +191,7 @@ impl ArrayAt {
         }
     }
 
-    fn open(&self) -> Result<(String, NpyReader<Box<dyn Read>>), QuantError> {
+    pub(super) fn open(&self) -> Result<(String, NpyReader<Box<dyn Read>>), QuantError> {
         let (file, reader): (String, Box<dyn Read>) = match self {
             Self::File(path) => (path.display().to_string(), Box::new(open_file(path)?)),
             Self::Member { path, archive, entry } => {

@@ -147,7 +147,15 @@ fn check_node(graph: &Graph, registry: &Registry, id: NodeId) -> Vec<VerifyError
 fn describe(ty: &TensorType) -> String {
     match &ty.grid {
         Grid::Plain(dtype) => format!("{dtype}{}", ty.shape),
-        quantized => format!("q<{}, …>{}", quantized.storage(), ty.shape),
+        Grid::Affine(affine) => format!("q<{}, …>{}", affine.storage, ty.shape),
+        Grid::Fixed(fixed) => {
+            let frac = match fixed.frac_bits[..] {
+                [one] => one.to_string(),
+                _ => "[…]".to_owned(),
+            };
+            let scale = if fixed.scales.is_some() { ", scale …" } else { "" };
+            format!("q<{}, bits {}, frac {frac}{scale}>{}", fixed.storage, fixed.value_bits, ty.shape)
+        }
     }
 }
 

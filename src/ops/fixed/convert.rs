@@ -210,8 +210,8 @@ impl Operator for ToFloat {
         Schema::new(
             "to_float",
             "`y = x * 2^-frac_bits * scale`, each product rounded to f32, for x on a grid of fixed-point numbers; a plain \
-             integer x is itself.\n\n\
-             * C1: x is on a grid of fixed-point numbers, or a plain integer.",
+             x is itself.\n\n\
+             * C1: x is on a grid of fixed-point numbers, or plain f32 or an integer.",
         )
         .operand("x")
         .rounding()
@@ -219,10 +219,8 @@ impl Operator for ToFloat {
 
     fn infer(&self, call: &Call) -> Result<Vec<TensorType>, OpError> {
         let x = call.ty(0)?;
-        let integer = x.grid.is_plain() && x.storage().is_integer();
-        call.require("C1", integer || x.grid.fixed().is_some(), || {
-            format!("x is stored as {}", x.storage())
-        })?;
+        let plain = x.grid.is_plain() && (x.storage().is_integer() || x.storage() == DType::F32);
+        call.require("C1", plain || x.grid.fixed().is_some(), || format!("x is stored as {}", x.storage()))?;
         Ok(vec![TensorType::new(DType::F32, x.shape.clone())])
     }
 

@@ -14,6 +14,7 @@ mod merge;
 mod normalize;
 mod operator;
 mod pool;
+mod quantizer;
 mod relu;
 mod shape;
 mod tokens;
@@ -33,6 +34,7 @@ pub use merge::{add, concatenate};
 pub use normalize::{batch_normalization, layer_normalization};
 pub use operator::{FixedCall, FixedForm, FixedOperand, FixedPointLayer, Placement};
 pub use pool::{global_average_pooling2d, max_pool2d};
+pub use quantizer::output_quantizer;
 pub use relu::relu;
 pub use shape::{flatten, permute, rescaling, reshape};
 pub use tokens::{Token, add_position_embs, class_token, extract_token};
@@ -64,6 +66,7 @@ pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
         op(normalize::LayerMadNormalizationLayer),
         op(pool::GlobalAveragePooling2DLayer),
         op(pool::MaxPool2DLayer),
+        op(quantizer::OutputQuantizerLayer),
         op(relu::ReLULayer),
         op(shape::FlattenLayer),
         op(shape::RescalingLayer),

@@ -361,6 +361,13 @@ impl Build<'_> {
             .iter()
             .map(|operand| operand.map(|value| self.plain(value)).transpose())
             .collect::<Result<_, _>>()?;
+        // Where floats are to begin, they do.
+        if let (Some("to_float"), Some(&Some(value))) = (node.op(), operands.first())
+            && self.new.ty(value).storage() == DType::F32
+        {
+            self.float.insert(ValueId { node: id, result: 0 }, value);
+            return Ok(());
+        }
         if layer_of(self.graph, self.registry, id).is_some() {
             let mut builder =
                 Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };

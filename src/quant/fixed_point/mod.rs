@@ -166,6 +166,7 @@ fn stays(
                 (StayCause::InFront, "it is computed in front of the integers".to_owned())
             }
             (Some(why), _, _) => (StayCause::Refused, why.clone()),
+            _ if &**op == "to_float" => (StayCause::Ended, "floats are to begin here".to_owned()),
             (None, None, None) => (StayCause::NoLayer, "no layer of QuantizeML is this operator".to_owned()),
             (None, _, Some(&value)) => {
                 let reason = format!("its operand %{} is float", graph.value(value).name);

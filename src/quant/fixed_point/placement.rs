@@ -133,6 +133,13 @@ impl Placed {
                 }
             }
         }
+        for id in graph.order() {
+            let own = graph.node(id).op() == Some("OutputQuantizer") && self.quantized.contains(&id);
+            if own && !outputs.contains_key(&id) {
+                let axis = axis(graph, id, ValueId { node: id, result: 0 }, id, options);
+                outputs.insert(id, output(graph, id, id, axis, options));
+            }
+        }
         if let Some(bitwidth) = options.last_output_bits {
             for value in graph.outputs().iter().map(|output| output.value) {
                 let holds =
@@ -270,7 +277,9 @@ fn completed(op: &str, config: LayerConfig, weight_bits: u32, options: &FixedPoi
     };
     let most = match op {
         "Dense" | "Conv2D" | "Conv2DTranspose" | "DepthwiseConv2D" | "DepthwiseConv2DTranspose" => 28,
-        "MaxPool2D" | "Flatten" | "Rescaling" | "Concatenate" | "Activation" => return config,
+        "MaxPool2D" | "Flatten" | "Rescaling" | "Concatenate" | "Activation" | "OutputQuantizer" => {
+            return config;
+        }
         _ => u32::MAX,
     };
     let buffer = config.buffer_bitwidth.unwrap_or(options.buffer_bits);

@@ -79,6 +79,24 @@ impl<'l> Files<'l> {
     }
 }
 
+/// The tensors of a safetensors file.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let dtype = dtype_of(view.dtype()).ok_or_else(|| {
+            format!("{name} is stored as {}, which is not supported", stored_name(view.dtype()))
+        })?;
+        // The file was checked: there are as many bytes as the sizes ask for.
+        let tensor = Tensor::from_le_bytes(dtype, view.shape(), view.data());
+        tensors.insert(name.to_owned(), tensor.ok_or_else(|| format!("{name} is cut off"))?);
+    }
+    Ok(tensors)
+}
+
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

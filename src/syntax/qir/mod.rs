@@ -8,7 +8,7 @@ mod lower;
 mod print;
 mod types;
 
-pub use data::Load;
+pub use data::{Load, read_safetensors};
 pub use print::{Text, attr as attr_text, print, print_whole};
 
 use lalrpop_util::lalrpop_mod;
