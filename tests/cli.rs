@@ -233,6 +233,50 @@ fn wrong_usage_is_exit_code_2() {
 }
 
 #[test]
+fn the_scheme_akida_has_its_numbers_and_says_who_has_others() {
+    let run = Run::new();
+    let model = digits("digits_mlp.onnx");
+    for flags in [
+        &["--weight-bits", "4"][..],
+        &["--activation-bits", "4"],
+        &["--output-bits", "16"],
+        &["--last-output-bits", "16"],
+        &["--buffer-bits", "28"],
+        &["--epochs", "2"],
+        &["--momentum", "0.5"],
+        &["--config", "config.json"],
+    ] {
+        let output = run.qirc([&["compile", &*model], flags].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(said.contains(flags[0]) && said.contains("--scheme fixed-point"), "{flags:?}: {said}");
+    }
+    let all = ["--weight-bits", "8", "--buffer-bits", "32", "--epochs", "1", "--num-samples", "2"];
+    assert!(run.qirc([&["compile", &*model, "-o", "a.onnx"], &all[..]].concat()).status.success());
+}
+
+#[test]
+fn a_configuration_that_is_written_gives_the_same_network_again() {
+    let run = Run::new();
+    let (model, samples) = (digits("digits_cnn.onnx"), digits("x_calib.npy"));
+    let compile = |flags: &[&str], name: &str| {
+        let out = format!("{name}.onnx");
+        let common = ["compile", &*model, "--scheme", "fixed-point", "--samples", &*samples];
+        let rest = ["--num-samples", "20", "--emit", "qir,config", "-o", &*out];
+        let output = run.qirc([&common[..], flags, &rest].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read = |extension: &str| fs::read_to_string(run.path(&format!("{name}.{extension}"))).unwrap();
+        (read("qir").replace(name, ""), read("config.json"))
+    };
+    let first = compile(&["--weight-bits", "5", "--activation-bits", "6"], "a");
+    assert_eq!(compile(&["--config", "a.config.json"], "b"), first);
+    assert_ne!(compile(&[], "c"), first);
+    fs::write(run.path("wrong.json"), "{\"/0/Conv\": {\"weight_quantiser\": {}}}").unwrap();
+    let wrong = ["compile", &*model, "--scheme", "fixed-point", "--config", "wrong.json", "-o", "d.onnx"];
+    run.refused(&wrong, "Q0625");
+}
+
+#[test]
 fn faults_of_the_input_are_named_and_leave_no_file() {
     let run = Run::new();
     let (model, samples) = (digits("digits_cnn.onnx"), digits("x_calib.npy"));

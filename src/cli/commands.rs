@@ -21,8 +21,8 @@ use crate::onnx::InputShapes;
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{
-    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_layers, device_limits, ranges_of,
-    read_ranges, write_config, write_ranges,
+    AkidaOptions, CalibrateOptions, SampleFiles, bounds_table, check_fixed_point, check_layers,
+    device_limits, ranges_of, read_ranges, write_config, write_ranges,
 };
 use crate::rewrite::Ruleset;
 use crate::syntax::{qir, rules};
@@ -370,6 +370,7 @@ fn timing(steps: &[Step]) -> String {
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
     let (graph, _) = read_model(session, &args.model, InputShapes::default())?;
     let (layers, mut found) = check_layers(&graph, &session.registry);
+    found.extend(check_fixed_point(&graph));
     if !layers.is_empty() {
         let limits = device_limits(&graph, &session.registry);
         found.extend(if args.strict { limits.as_errors() } else { limits });

@@ -445,6 +445,10 @@ impl Pass for Calibrate {
                     num_samples,
                     cx.progress,
                 )?;
+                if let Some(trace) = &mut cx.trace {
+                    // A moving average is of no one sample.
+                    trace.ranges = RangeSource::Samples { seen: BTreeMap::new(), batch: batch_size };
+                }
             }
             Calibration::Samples(samples) => {
                 let Calibrated { seen, batch, warnings } =

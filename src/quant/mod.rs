@@ -28,7 +28,8 @@ pub use check::{LayerBounds, bounds_table, check_layers};
 pub use device::device_limits;
 pub use error::QuantError;
 pub use fixed_point::{
-    FixedPointOptions, Quantized, calibrate_fixed_point, quantize_fixed_point, write_config,
+    FixedPointOptions, Quantized, calibrate_fixed_point, check_fixed_point, quantize_fixed_point,
+    write_config,
 };
 pub use measure::errors;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};

@@ -65,11 +65,17 @@ pub enum StayCause {
     NonFinite,
 }
 
+impl QuantizeReport {
+    /// Where the layers are.
+    pub fn place(&self) -> &'static str {
+        if self.fixed_point { "in fixed point" } else { "on the device" }
+    }
+}
+
 impl fmt::Display for QuantizeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (layers, stays) = (self.layers.len(), self.stays.len());
-        let place = if self.fixed_point { "in fixed point" } else { "on the device" };
-        writeln!(f, "{layers} layers {place}, {stays} operators stay float")?;
+        writeln!(f, "{layers} layers {}, {stays} operators stay float", self.place())?;
         let names: Vec<_> = self.layers.iter().map(|layer| printable(&layer.node)).collect();
         let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let op = self.layers.iter().map(|layer| layer.op_type.len()).max().unwrap_or(0);

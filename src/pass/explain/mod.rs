@@ -12,6 +12,7 @@ use super::{Outcome, PassError, PassTrace, RulesTrace, Trace};
 use crate::diag::{Sources, printable};
 use crate::ir::{Graph, Kind, NodeId};
 use crate::ops::{Lowered, Registry, lower_node};
+use crate::quant::QuantizeReport;
 use crate::rewrite::{Options, Ruleset};
 
 pub use rules::explain_rules;
@@ -30,9 +31,10 @@ pub struct Explain<'a> {
 impl Explain<'_> {
     /// One line for each operator of the result, and why each of those that stay float does.
     pub fn whole(&self) -> String {
-        let layers = self.outcome.and_then(|outcome| outcome.report.as_ref()).map_or(0, |r| r.layers.len());
-        let mut out =
-            format!("{layers} layers on the device, {} operators stay float\n", self.trace.stays.len());
+        let report = self.outcome.and_then(|outcome| outcome.report.as_ref());
+        let layers = report.map_or(0, |report| report.layers.len());
+        let place = report.map_or("on the device", QuantizeReport::place);
+        let mut out = format!("{layers} layers {place}, {} operators stay float\n", self.trace.stays.len());
         if let Some(outcome) = self.outcome {
             let _ = writeln!(out);
             self.nodes(&outcome.graph, &mut out);

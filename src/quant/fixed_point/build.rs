@@ -7,11 +7,11 @@ use super::placement::Placed;
 use super::{FixedPointOptions, layer_of};
 use crate::diag::{Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
-use crate::ops::fixed::{FixedCall, FixedForm, FixedOperand, LayerConfig};
+use crate::ops::fixed::{Constant, FixedCall, FixedForm, FixedOperand, LayerConfig};
 use crate::ops::layer::expand;
-use crate::ops::{Builder, Call, OpError, Registry};
-use crate::quant::QuantError;
-use crate::tensor::fixed::{FixedPoint, PerChannel, frac_bits_for};
+use crate::ops::{Builder, Call, OpError, Registry, Why};
+use crate::quant::{QuantError, WhyNote};
+use crate::tensor::fixed::{FixedPoint, PerChannel, QTensor, frac_bits_for};
 use crate::tensor::{DType, FixedGrid, Grid, Tensor, TensorType};
 
 /// Why there is no quantized graph.
@@ -33,6 +33,8 @@ pub struct Built {
     pub layers: Vec<NodeId>,
     /// What the elements of one sample of a value were multiplied by, by the name of the value.
     pub multiplied: BTreeMap<String, Tensor>,
+    /// How the integers of a value came about, by its name.
+    pub why: BTreeMap<String, WhyNote>,
 }
 
 pub fn build(
@@ -52,6 +54,7 @@ pub fn build(
         new: Graph::new(graph.name.clone()),
         float: BTreeMap::new(),
         fixed: BTreeMap::new(),
+        why: BTreeMap::new(),
     };
     build.inputs()?;
     let mut layers = Vec::new();
@@ -72,7 +75,7 @@ pub fn build(
         .map_err(|error| WithPlaces { error: QuantError::Op(error.error), places: error.places })?;
     let named = |(value, rates): (&ValueId, &Tensor)| (graph.value(*value).name.to_string(), rates.clone());
     let multiplied = build.equalized.multiplied.iter().map(named).collect();
-    Ok(Built { graph: build.new, layers, multiplied })
+    Ok(Built { graph: build.new, layers, multiplied, why: build.why })
 }
 
 fn refused(id: NodeId, error: &OpError) -> Refusal {
@@ -92,6 +95,7 @@ struct Build<'a> {
     /// Values of the old graph as floats in the new one, or as they were.
     float: BTreeMap<ValueId, ValueId>,
     fixed: BTreeMap<ValueId, ValueId>,
+    why: BTreeMap<String, WhyNote>,
 }
 
 impl Build<'_> {
@@ -258,6 +262,7 @@ impl Build<'_> {
         let node = self.graph.node(id);
         let Kind::Op { op, .. } = &node.kind else { return Ok(()) };
         let form = self.form(id).map_err(|error| refused(id, &error))?;
+        let why = self.whys(id, &form);
         let FixedForm { operands: slots, attrs, grid, .. } = form;
         let mut operands = Vec::new();
         for slot in slots {
@@ -282,8 +287,53 @@ impl Build<'_> {
         let value = Value::new(self.name_of(&node.results[0].name), ty);
         let new = self.new.add_op(op, attrs, operands, vec![value], node.loc.clone());
         self.new.set_node_name(new, node.name.clone());
-        self.fixed.insert(ValueId { node: id, result: 0 }, ValueId { node: new, result: 0 });
+        let quantized = ValueId { node: new, result: 0 };
+        let of = node.results[0].name.to_string();
+        self.why.insert(self.new.value(quantized).name.to_string(), WhyNote { of, why });
+        self.fixed.insert(ValueId { node: id, result: 0 }, quantized);
         Ok(())
+    }
+
+    /// How the numbers of a layer came about.
+    fn whys(&self, id: NodeId, form: &FixedForm) -> Vec<Why> {
+        let mut why = Vec::new();
+        let grid = &form.grid;
+        if let (Some(range), Some(_)) = (self.equalized.range_max.get(&id), form.attrs.get("value_bits")) {
+            if let Some(rate) = self.equalized.rescaling_rate.get(&id) {
+                let note = "equalization: what the next kernel is divided by, to fill the power of two below the range";
+                why.push(Why::new("rate", note).value(rate.entries()));
+            }
+            let note = format!("{} - ceil(log2(range)), at most {}", grid.value_bits, grid.value_bits);
+            why.push(Why::new("frac_bits", note).term("range", range.entries()).value(&grid.frac_bits));
+        } else {
+            let note = "that of the accumulator, as no layer behind needs another";
+            why.push(Why::new("frac_bits", note).value(&grid.frac_bits));
+        }
+        if let Some(scales) = &grid.scales {
+            why.push(Why::new("scale", "of the input times that of the weights").value(scales));
+        }
+        let qscales = form.recorded.get("qscales");
+        if let Some(Constant::Tensor(QTensor::Fixed(qscales))) = qscales {
+            let integers: Vec<f64> = qscales.elements().iter().map(|&v| v as f64).collect();
+            let note = "integers for the scales (times the rate), their leading bit set";
+            let own = qscales.frac_bits().entries();
+            why.push(Why::new("qscales", note).term("frac_bits", own).value(&integers));
+        }
+        for (name, constant) in &form.recorded {
+            let Constant::Shift(shift) = constant else { continue };
+            // Those of the input's channels are not numbers of the output's.
+            let foreign = matches!(*name, "input_shift" | "padding_shift" | "values_shift");
+            if foreign && shift.entries().len() > 1 {
+                continue;
+            }
+            let note = match *name {
+                "out_shift" => "to the frac bits of the output from those of the product with qscales",
+                "input_shift" => "to one grid for all channels of the input",
+                _ => "to the frac bits of the accumulator",
+            };
+            why.push(Why::new(*name, note).value(shift.entries()));
+        }
+        why
     }
 
     /// The parameter computation of a layer.

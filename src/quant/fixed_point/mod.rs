@@ -2,12 +2,14 @@
 //! `quantizers.md`).
 
 mod build;
+mod check;
 mod equalize;
 mod observe;
 mod placement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use check::check_fixed_point;
 pub use observe::calibrate_fixed_point;
 
 use super::QuantError;
@@ -109,7 +111,7 @@ pub fn quantize_fixed_point(
             return Err(WithPlaces::new(QuantError::NothingQuantized { reasons }));
         }
         match build::build(graph, registry, options, &placed) {
-            Ok(Built { graph: quantized, layers, multiplied }) => {
+            Ok(Built { graph: quantized, layers, multiplied, why }) => {
                 let notes = layers.iter().map(|&id| {
                     let node = graph.node(id);
                     let (name, op) = (node.name.to_string(), node.op().unwrap_or_default());
@@ -120,7 +122,7 @@ pub fn quantize_fixed_point(
                         loc: node.loc.clone(),
                     }
                 });
-                let (layers, why) = (notes.collect(), BTreeMap::new());
+                let layers = notes.collect();
                 let report = QuantizeReport { fixed_point: true, layers, stays, why };
                 let named = |(id, config): (&NodeId, &LayerConfig)| {
                     (graph.node(*id).name.to_string(), config.clone())
