@@ -246,13 +246,13 @@ fn the_scheme_akida_has_its_numbers_and_says_who_has_others() {
         &["--momentum", "0.5"],
         &["--config", "config.json"],
     ] {
-        let output = run.qirc([&["compile", &*model], flags].concat());
+        let output = run.qirc(&[&["compile", &*model], flags].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
         assert!(said.contains(flags[0]) && said.contains("--scheme fixed-point"), "{flags:?}: {said}");
     }
     let all = ["--weight-bits", "8", "--buffer-bits", "32", "--epochs", "1", "--num-samples", "2"];
-    assert!(run.qirc([&["compile", &*model, "-o", "a.onnx"], &all[..]].concat()).status.success());
+    assert!(run.qirc(&[&["compile", &*model, "-o", "a.onnx"], &all[..]].concat()).status.success());
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_configuration_that_is_written_gives_the_same_network_again() {
         let out = format!("{name}.onnx");
         let common = ["compile", &*model, "--scheme", "fixed-point", "--samples", &*samples];
         let rest = ["--num-samples", "20", "--emit", "qir,config", "-o", &*out];
-        let output = run.qirc([&common[..], flags, &rest].concat());
+        let output = run.qirc(&[&common[..], flags, &rest].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let read = |extension: &str| fs::read_to_string(run.path(&format!("{name}.{extension}"))).unwrap();
         (read("qir").replace(name, ""), read("config.json"))
