@@ -107,6 +107,30 @@ fn both_quantized_forms_run_to_the_same_values() {
     }
 }
 
+/// Each form goes wherever a model goes, and no output replaces a file that it was read from.
+#[test]
+fn keras_models_are_models() {
+    let run = Run::new();
+    let case = |file: &str| format!("{}/tests/data/keras/{file}", env!("CARGO_MANIFEST_DIR"));
+    for (directory, model) in [("image-keras-3", "model.keras"), ("image-h5-2", "model.h5")] {
+        let (model, x) = (case(&format!("{directory}/{model}")), case(&format!("{directory}/in/image.npy")));
+        let x = format!("image={x}");
+        run.ok(&["import", &model, "-o", "net.qir"]);
+        let direct = run.ok(&["run", &model, "--input", &x, "--output-dir", "a"]);
+        let text = run.ok(&["run", "net.qir", "--input", &x, "--output-dir", "b"]);
+        assert_eq!(direct, text);
+        assert_eq!(run.bytes("a/classes.npy"), run.bytes("b/classes.npy"));
+        run.ok(&["compile", &model, "--num-samples", "2", "-o", "net.q.onnx"]);
+    }
+    for file in ["model.json", "model.npz"] {
+        fs::copy(case(&format!("functions-json-2/{file}")), run.path(file)).unwrap();
+    }
+    run.ok(&["import", "model.json", "-o", "net.qir"]);
+    run.refused(&["import", "model.npz", "-o", "net.qir"], "Q0811");
+    fs::remove_file(run.path("model.npz")).unwrap();
+    run.refused(&["import", "model.json", "-o", "net.qir"], "Q0901");
+}
+
 #[test]
 fn a_model_imported_as_text_compiles_to_the_same_file() {
     let run = Run::new();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use qirc::diag::Sources;
 use qirc::interp::Plan;
 use qirc::ir::Graph;
-use qirc::onnx::InputShapes;
+use qirc::ir::InputShapes;
 use qirc::ops::{Arithmetic, Registry};
 use qirc::pass::{self, Compile, Source};
 use qirc::tensor::Tensor;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use qirc::diag::{Diagnostics, Sources, render};
 use qirc::interp::Plan;
+use qirc::ir::InputShapes;
 use qirc::ir::{Graph, Kind, ValueId};
-use qirc::onnx::InputShapes;
 use qirc::ops::{Arithmetic, Registry};
 use qirc::pass::{self, Compile, Source};
 use qirc::quant::{AkidaOptions, CalibrateOptions, device_limits, read_ranges};

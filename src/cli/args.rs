@@ -95,7 +95,7 @@ pub enum Emit {
 /// A network, and what its file leaves open.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// The network: .onnx or .qir.
+    /// The network: .onnx, .qir, or of Keras .keras, .h5, .hdf5 or .json.
     pub model: PathBuf,
     /// Shape of an input whose sizes the model leaves open.
     #[arg(long, value_name = "NAME=1,3,224,224", value_parser = input_shape)]
@@ -210,7 +210,7 @@ pub struct ExplainArgs {
 pub struct RulesExplainArgs {
     #[arg(value_name = "FILE.qrules")]
     pub file: PathBuf,
-    /// The network: .onnx or .qir.
+    /// The network: .onnx, .qir, or of Keras .keras, .h5, .hdf5 or .json.
     #[arg(long, value_name = "MODEL")]
     pub on: PathBuf,
     /// Shape of an input whose sizes the model leaves open.

@@ -16,8 +16,7 @@ use super::session::{End, Session, say};
 use super::values::ValueFiles;
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces, printable};
 use crate::interp::Plan;
-use crate::ir::{Graph, ValueId};
-use crate::onnx::InputShapes;
+use crate::ir::{Graph, InputShapes, ValueId};
 use crate::ops::Arithmetic;
 use crate::pass::{self, Compile, Failure, Outcome, Source, Step, Trace};
 use crate::quant::{

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use super::args::ModelArgs;
 use super::session::{End, Session};
 use crate::diag::{Diagnostic, Diagnostics, SourceId};
-use crate::ir::Graph;
-use crate::onnx::{self, InputShapes};
+use crate::ir::{Graph, InputShapes};
+use crate::keras;
+use crate::onnx;
 use crate::rewrite::{self, Loaded, Ruleset};
 use crate::syntax::qir;
 use crate::tensor::npy::{NpyReader, write_npy};
@@ -125,8 +126,8 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
-/// Reads and verifies a model, after the user's rule files, whose layers it may have. What an ONNX file
-/// leaves open of its inputs, the arguments say, or else `shapes`.
+/// Reads and verifies a model, after the user's rule files, whose layers it may have. What a model
+/// file leaves open of its inputs, the arguments say, or else `shapes`.
 pub fn read_model(
     session: &mut Session,
     args: &ModelArgs,
@@ -139,6 +140,12 @@ pub fn read_model(
         "onnx" => {
             session.reads(path);
             let (graph, data_files) = onnx::import_with_files(path, &session.registry, &shapes)?;
+            data_files.iter().for_each(|file| session.reads(file));
+            graph
+        }
+        "keras" | "h5" | "hdf5" | "json" => {
+            session.reads(path);
+            let (graph, data_files) = keras::import_with_files(path, &session.registry, &shapes)?;
             data_files.iter().for_each(|file| session.reads(file));
             graph
         }
@@ -155,7 +162,10 @@ pub fn read_model(
             return Ok((graph, rules));
         }
         _ => {
-            let found = Diagnostic::error("Q0811", format!("{} is neither .onnx nor .qir", path.display()));
+            let found = Diagnostic::error(
+                "Q0811",
+                format!("{} is neither .onnx, .keras, .h5, .hdf5, .json nor .qir", path.display()),
+            );
             return Err(Diagnostics::from(found).into());
         }
     };

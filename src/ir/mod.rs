@@ -7,9 +7,11 @@
 mod attr;
 mod constants;
 mod graph;
+mod input_shapes;
 mod names;
 
 pub use attr::{Attr, AttrKind, Attrs};
 pub use constants::{ConstId, Constants};
 pub use graph::{Graph, Kind, Node, NodeId, Output, Range, Use, Value, ValueId};
+pub use input_shapes::InputShapes;
 pub use names::Names;

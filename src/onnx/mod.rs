@@ -24,4 +24,4 @@ mod wiring;
 pub use emit::data_path;
 pub use error::OnnxError;
 pub use export::{encode, export, prepare};
-pub use import::{InputShapes, import, import_with_files};
+pub use import::{import, import_with_files};

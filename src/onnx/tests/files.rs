@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::diag::Report;
-use crate::onnx::InputShapes;
+use crate::ir::InputShapes;
 use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};

@@ -2,7 +2,7 @@
 
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::ir::Graph;
-use crate::onnx::InputShapes;
+use crate::ir::InputShapes;
 use crate::onnx::file::{ExternalData, ModelFile};
 use crate::onnx::import::import_file;
 use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension::Value as DimValue};
