@@ -51,6 +51,8 @@ pub enum QuantError {
     NoRange { value: String },
     #[error("the configuration names `{name}`, which is no layer of the network that is quantized")]
     ForeignConfig { name: String, known: Vec<String> },
+    #[error("the configuration of `{layer}` has an output quantizer, which {op} does not have")]
+    NoOutputQuantizer { layer: String, op: String },
     #[error("{file}: {error}")]
     Arrays { file: String, error: String },
     #[error("{file}: {error}")]
@@ -88,6 +90,7 @@ impl Report for QuantError {
             QuantError::ForeignConfig { .. } => "Q0619",
             QuantError::Config { .. } => "Q0625",
             QuantError::Arrays { .. } => "Q0626",
+            QuantError::NoOutputQuantizer { .. } => "Q0627",
         }
     }
 

@@ -151,11 +151,14 @@ impl Tensors {
     }
 }
 
+// Not every test compares tensors.
+#[allow(dead_code)]
 pub fn same<T: Copy + PartialEq>(a: &PerChannel<T>, b: &PerChannel<T>) -> bool {
     a.zip(b, |a, b| a == b).is_some_and(|equal| equal.entries().iter().all(|&equal| equal))
 }
 
 /// Equal up to how entries that all have one value are kept; floats by their bits.
+#[allow(dead_code)]
 pub fn equal_tensors(a: &QTensor, b: &QTensor) -> bool {
     let fixed = |a: &FixedPoint, b: &FixedPoint| {
         (a.sizes(), a.elements(), a.value_bits()) == (b.sizes(), b.elements(), b.value_bits())

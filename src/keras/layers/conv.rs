@@ -91,13 +91,30 @@ pub fn depthwise(cx: &mut Cx, spatial: usize) -> Made<At> {
 pub fn separable(cx: &mut Cx, spatial: usize) -> Made<At> {
     let map = map(cx, spatial)?;
     let (kernel, channels) = depthwise_kernel(cx, &map)?;
-    let between = convolve(cx, &map, kernel, None, channels, None, "depthwise_kernel")?;
+    let multiplier = kernel.sizes()[0] as i64 / channels.max(1);
     let pointwise = cx.turned(&["pointwise_kernel"], 1, &map.weight_axes([spatial + 1, spatial]))?;
     let pointwise = cx.reshaped("pointwise_kernel", &pointwise, &map.weight_sizes(pointwise.sizes()))?;
-    let pointwise = cx.constant("pointwise_kernel", pointwise);
     let bias = bias(cx, 2)?;
-    let operands: Vec<ValueId> = [Some(between), Some(pointwise), bias].into_iter().flatten().collect();
-    let y = cx.op("pointwise", "conv2d", Attrs::new(), &operands)?;
+    let y = if spatial == 2 && multiplier == 1 {
+        // QuantizeML quantizes it as one layer.
+        let windows = windows(cx, &map, &kernel.sizes()[2..])?;
+        let pads = windows.pads(cx, &map, cx.text("padding", "valid")?)?;
+        let attrs = Attrs::new()
+            .with("strides", windows.strides)
+            .with("dilations", windows.dilations)
+            .with("pads", pads);
+        let kernels = [("depthwise_kernel", kernel), ("pointwise_kernel", pointwise)]
+            .map(|(name, kernel)| cx.constant(name, kernel));
+        let [depthwise, pointwise] = kernels;
+        let operands = [Some(map.value), Some(depthwise), Some(pointwise), bias];
+        let operands: Vec<ValueId> = operands.into_iter().flatten().collect();
+        cx.op("conv", "SeparableConv2D", attrs, &operands)?
+    } else {
+        let between = convolve(cx, &map, kernel, None, channels, None, "depthwise_kernel")?;
+        let pointwise = cx.constant("pointwise_kernel", pointwise);
+        let operands: Vec<ValueId> = [Some(between), Some(pointwise), bias].into_iter().flatten().collect();
+        cx.op("pointwise", "conv2d", Attrs::new(), &operands)?
+    };
     let y = map.result(cx, y)?;
     fused(cx, y)
 }

@@ -30,18 +30,14 @@ pub fn padded_conv(cx: &mut Cx) -> Made<At> {
     let windows = Windows { kernel, strides, dilations: vec![1, 1] };
     let pads = windows.pads(cx, &map, "same")?;
     if pads.iter().any(|&pad| pad > 0) {
-        map.value = match *values {
+        let values = match values[..] {
             [] => return Err(bad(cx)),
-            [value] => {
-                let around = [0, 0, pads[0], pads[1], 0, 0, pads[2], pads[3]];
-                let attrs = Attrs::new().with("pads", around.to_vec()).with("value", value);
-                cx.op("pad", "pad", attrs, &[map.value])?
-            }
-            _ => {
-                let value = cx.constant("padding_value", Tensor::vector(values));
-                cx.op("pad", "channel_pad", Attrs::new().with("pads", pads), &[map.value, value])?
-            }
+            // One number for all channels, of which the kernel `[H, W, C, F]` has as many.
+            [value] => vec![value; cx.weight(&["kernel"], 0)?.sizes().get(2).copied().unwrap_or(1)],
+            _ => values,
         };
+        let value = cx.constant("padding_value", Tensor::vector(values));
+        map.value = cx.op("pad", "channel_pad", Attrs::new().with("pads", pads), &[map.value, value])?;
     }
     let y = conv_over(cx, &map, Some(vec![0; 4]))?;
     let y = map.result(cx, y)?;

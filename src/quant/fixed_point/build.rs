@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::equalize::{Equalized, equalize};
 use super::placement::Placed;
-use super::{FixedPointOptions, layer_of};
+use super::{FixedPointOptions, channels_of_entry, layer_of};
 use crate::diag::{Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
 use crate::ops::fixed::{Constant, FixedCall, FixedForm, FixedOperand, LayerConfig};
@@ -160,12 +160,8 @@ impl Build<'_> {
             let error = QuantError::NoInputRange { input: value.name.to_string() };
             return Err(Refusal::Network(WithPlaces::new(error)));
         };
-        let rank = value.ty.shape.rank();
-        let channels = if rank == 4 { 1 } else { rank.saturating_sub(1) };
-        let readers: BTreeSet<NodeId> = self.graph.uses(entry).into_iter().map(|at| at.node).collect();
-        let first = readers.first().copied().filter(|_| readers.len() == 1);
-        let first = first.filter(|&id| matches!(self.graph.node(id).op(), Some("Conv2D" | "Dense")));
-        let first = first.filter(|&id| self.graph.node(id).operand(3).is_none());
+        let channels = channels_of_entry(self.graph, entry);
+        let first = self.first_weighted(entry);
         let unsigned = storage == DType::U8 && first.is_some();
         let bits = if unsigned { 8 } else { 7 };
         let low: Vec<f32> =
@@ -180,7 +176,7 @@ impl Build<'_> {
         if frac.len() > 1 {
             attrs.set("axis", channels as i64);
         }
-        if let Some(first) = first.filter(|_| unsigned) {
+        if let Some((first, scale)) = first.filter(|_| unsigned) {
             let zeros: Vec<f32> = low.iter().map(|low| -low).collect();
             let per_channel =
                 if frac.len() > 1 { PerChannel::last(frac) } else { PerChannel::tensor(frac[0]) };
@@ -191,9 +187,27 @@ impl Build<'_> {
                 Refusal::Network(WithPlaces::new(QuantError::Op(error)))
             })?;
             attrs.set("zero", zero.elements().to_vec());
-            self.offsets.insert(first, low);
+            self.offsets.insert(first, low.iter().map(|low| low * scale).collect());
         }
         Ok(attrs)
+    }
+
+    /// The layer that makes up for an offset of an input, if one can, and what the input is multiplied by before it.
+    fn first_weighted(&self, entry: ValueId) -> Option<(NodeId, f32)> {
+        let (mut value, mut scale) = (entry, 1.0);
+        loop {
+            let readers: BTreeSet<NodeId> = self.graph.uses(value).into_iter().map(|at| at.node).collect();
+            let id =
+                readers.first().copied().filter(|_| readers.len() == 1 && !self.graph.is_output(value))?;
+            let node = self.graph.node(id);
+            match &node.kind {
+                Kind::Op { op, attrs } if &**op == "Rescaling" => scale *= attrs.get_float("scale")?,
+                Kind::Op { op, .. } if matches!(&**op, "Conv2D" | "Dense") => return Some((id, scale)),
+                Kind::Op { op, .. } if &**op == "transpose" => {}
+                _ => return None,
+            }
+            value = ValueId { node: id, result: 0 };
+        }
     }
 
     /// An operator that moves elements of fixed-point numbers.
@@ -434,8 +448,8 @@ impl Build<'_> {
     }
 }
 
-/// Lets a layer make up for what was taken off its input: the bias gets the products of it with the kernel, and what
-/// is around a map is minus it (transforms §1.1).
+/// Lets a layer make up for what was taken off its input: the bias gets the products of it with the kernel, and it is taken
+/// off what is around a map (transforms §1.1).
 fn with_offset(op: &str, attrs: &Attrs, tensors: &mut Vec<Option<Tensor>>, offset: &[f32]) {
     let Some(kernel) = tensors.get(1).cloned().flatten() else { return };
     let (sizes, Some(weights)) = (kernel.sizes().to_vec(), kernel.elements::<f32>()) else { return };
@@ -463,6 +477,8 @@ fn with_offset(op: &str, attrs: &Attrs, tensors: &mut Vec<Option<Tensor>>, offse
     let padded = attrs.get_ints("pads").is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
     if op == "Conv2D" && padded {
         tensors.resize(4, None);
-        tensors[3] = Some(Tensor::vector((0..channels).map(|channel| -of(channel) as f32).collect()));
+        let own = tensors[3].as_ref().and_then(|own| own.elements::<f32>());
+        let around = |channel: usize| own.map_or(0.0, |own| own[channel]) - of(channel) as f32;
+        tensors[3] = Some(Tensor::vector((0..channels).map(around).collect()));
     }
 }

@@ -84,6 +84,25 @@ fn entry_of(graph: &Graph, input: ValueId) -> ValueId {
     value
 }
 
+/// The axis of an entry that the channels are: as the first layer reads them, behind rescalings and a transpose.
+fn channels_of_entry(graph: &Graph, entry: ValueId) -> usize {
+    let rank = graph.ty(entry).shape.rank();
+    let usual = if rank == 4 { 1 } else { rank.saturating_sub(1) };
+    let mut value = entry;
+    loop {
+        let readers: BTreeSet<NodeId> = graph.uses(value).into_iter().map(|at| at.node).collect();
+        let Some(&id) = readers.first().filter(|_| readers.len() == 1) else { return usual };
+        match &graph.node(id).kind {
+            Kind::Op { op, .. } if &**op == "Rescaling" => value = ValueId { node: id, result: 0 },
+            Kind::Op { op, attrs } if &**op == "transpose" => {
+                let from = attrs.get_ints("perm").and_then(|perm| perm.get(usual).copied());
+                return from.and_then(|axis| usize::try_from(axis).ok()).unwrap_or(usual);
+            }
+            _ => return usual,
+        }
+    }
+}
+
 /// The quantized graph, what became of the network, and what each layer was quantized with.
 pub struct Quantized {
     pub graph: Graph,
@@ -125,9 +144,9 @@ pub fn quantize_fixed_point(
                 let layers = notes.collect();
                 let report = QuantizeReport { fixed_point: true, layers, stays, why };
                 let named = |(id, config): (&NodeId, &LayerConfig)| {
-                    (graph.node(*id).name.to_string(), config.clone())
+                    Some((placed.names.get(id)?.clone(), config.clone()))
                 };
-                let config = placed.configs.iter().map(named);
+                let config = placed.configs.iter().filter_map(named);
                 let config = config.filter(|(_, config)| *config != LayerConfig::default()).collect();
                 return Ok(Quantized { graph: quantized, report, config, multiplied });
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::placement::Placed;
-use super::{FixedPointOptions, layer_of};
+use super::{FixedPointOptions, channels_of_entry, layer_of};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::interp::Plan;
 use crate::ir::{Graph, Range, ValueId};
@@ -100,8 +100,7 @@ fn watched(
     for &entry in placed.entries.values() {
         let rank = graph.ty(entry).shape.rank();
         let per_axis = !options.per_tensor_activations && rank > 2;
-        let channels = if rank == 4 { 1 } else { rank.saturating_sub(1) };
-        watch(entry, per_axis, channels, &[Extreme::Lowest, Extreme::Highest]);
+        watch(entry, per_axis, channels_of_entry(graph, entry), &[Extreme::Lowest, Extreme::Highest]);
     }
     for (&id, config) in &placed.configs {
         let Some(output) = &config.output_quantizer else { continue };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FixedPointOptions, entry_of, layer_of};
 use crate::diag::WithPlaces;
-use crate::ir::{Graph, Kind, NodeId, ValueId};
+use crate::ir::{Graph, Kind, Names, NodeId, ValueId};
 use crate::ops::Registry;
 use crate::ops::fixed::{Bits, LayerConfig, OutputAxis, OutputConfig};
 use crate::quant::QuantError;
@@ -24,6 +24,8 @@ pub struct Placed {
     pub values: BTreeSet<ValueId>,
     /// What each layer is quantized with.
     pub configs: BTreeMap<NodeId, LayerConfig>,
+    /// What configurations call each layer.
+    pub names: BTreeMap<NodeId, String>,
 }
 
 impl Placed {
@@ -34,28 +36,31 @@ impl Placed {
         refused: &BTreeSet<NodeId>,
     ) -> Result<Self, WithPlaces<QuantError>> {
         let mut placed = Self::reach(graph, registry, refused);
-        let outputs = placed.outputs(graph, registry, options);
-        let mut weighted = false;
-        for id in graph.order() {
-            if !placed.quantized.contains(&id) || layer_of(graph, registry, id).is_none() {
-                continue;
-            }
-            let name = &*graph.node(id).name;
-            let op = graph.node(id).op().unwrap_or_default();
-            let weight_bits = if weighted { options.weight_bits } else { options.input_weight_bits };
-            let config = match options.config.get(name).filter(|config| **config != LayerConfig::default()) {
-                Some(config) => {
-                    LayerConfig { output_quantizer: config.output_quantizer.clone(), ..config.clone() }
-                }
-                None => LayerConfig { output_quantizer: outputs.get(&id).cloned(), ..LayerConfig::default() },
-            };
-            placed.configs.insert(id, completed(op, config, weight_bits, options));
-            weighted |= has_weights(op);
-        }
-        let known: BTreeSet<&str> = placed.configs.keys().map(|&id| &*graph.node(id).name).collect();
+        placed.names = layer_names(graph, registry);
+        let known: BTreeSet<&str> = placed.names.values().map(String::as_str).collect();
         if let Some(name) = options.config.keys().find(|name| !known.contains(name.as_str())) {
             let (name, known) = (name.clone(), known.iter().map(|&name| name.to_owned()).collect());
             return Err(WithPlaces::new(QuantError::ForeignConfig { name, known }));
+        }
+        let outputs = placed.outputs(graph, registry, options);
+        let mut weighted = false;
+        for id in graph.order() {
+            let Some(layer) = layer_of(graph, registry, id).filter(|_| placed.quantized.contains(&id)) else {
+                continue;
+            };
+            let name = placed.names.get(&id).map_or("", String::as_str);
+            let op = graph.node(id).op().unwrap_or_default();
+            let weight_bits = if weighted { options.weight_bits } else { options.input_weight_bits };
+            let config = match options.config.get(name).filter(|config| **config != LayerConfig::default()) {
+                Some(config) => config.clone(),
+                None => LayerConfig { output_quantizer: outputs.get(&id).cloned(), ..LayerConfig::default() },
+            };
+            if config.output_quantizer.is_some() && !layer.placement().output {
+                let error = QuantError::NoOutputQuantizer { layer: name.to_owned(), op: op.to_owned() };
+                return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, ""));
+            }
+            placed.configs.insert(id, completed(op, config, weight_bits, options));
+            weighted |= has_weights(op);
         }
         Ok(placed)
     }
@@ -96,7 +101,7 @@ impl Placed {
             }
         }
         // What nothing reads but operators in front of a layer that stays float is of no use, and does no harm.
-        Self { entries, in_front, quantized, values, configs: BTreeMap::new() }
+        Self { entries, in_front, quantized, values, configs: BTreeMap::new(), names: BTreeMap::new() }
     }
 
     /// The output quantizers that layers need from those before them.
@@ -155,6 +160,26 @@ impl Placed {
         }
         outputs
     }
+}
+
+/// What configurations call each layer: as the node of the model is called that it stands for. Of several layers that are one
+/// node there, the first is called so; those that stand for several have the name of their own node.
+fn layer_names(graph: &Graph, registry: &Registry) -> BTreeMap<NodeId, String> {
+    let mut taken = Names::default();
+    let mut names = BTreeMap::new();
+    for id in graph.order() {
+        if layer_of(graph, registry, id).is_none() {
+            continue;
+        }
+        let node = graph.node(id);
+        let mut places = node.loc.nodes();
+        let name = match (places.next(), places.next()) {
+            (Some((_, place)), None) => place.to_owned(),
+            _ => node.name.to_string(),
+        };
+        names.insert(id, taken.fresh(&name));
+    }
+    names
 }
 
 /// Whether an operator gives the integers that it reads, on the same grid.
