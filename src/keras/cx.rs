@@ -52,6 +52,8 @@ pub struct Cx<'c, 'm> {
     loc: Loc,
     /// Whether the result is that of the setting `activation`.
     activated: bool,
+    /// Of several steps, the one whose node is called as the layer: findings and configurations go by that.
+    pub main: Option<ValueId>,
 }
 
 impl<'c, 'm> Cx<'c, 'm> {
@@ -67,7 +69,7 @@ impl<'c, 'm> Cx<'c, 'm> {
         name: String,
         loc: Loc,
     ) -> Self {
-        Self { net, file, path, layer, call, results, name, loc, activated: false }
+        Self { net, file, path, layer, call, results, name, loc, activated: false, main: None }
     }
 
     /// The first number of the version of Keras that wrote the model.
@@ -369,7 +371,12 @@ impl<'c, 'm> Cx<'c, 'm> {
         let (value, _) = self.held(at);
         let graph = &mut self.net.graph;
         if graph.node(value.node).loc == self.loc && graph.find(name).is_none() {
+            let step = graph.node(value.node).name.clone();
             graph.take_name(value, name);
+            if let Some(main) = self.main.filter(|&main| main != value && name == self.name) {
+                graph.set_node_name(main.node, name);
+                graph.set_node_name(value.node, step);
+            }
         }
     }
 }

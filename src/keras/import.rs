@@ -256,10 +256,16 @@ impl<'m> Importer<'m> {
                     // makes way.
                     let graph = &mut self.net.graph;
                     if !graph.inputs().any(|input| input == value) && !graph.is_output(value) {
-                        if let Some(linear) = graph.find(&name).filter(|&other| other != value) {
-                            graph.take_name(linear, &format!("{name}/inner"));
+                        match graph.find(&name).filter(|&other| other != value) {
+                            None => graph.take_name(value, &name),
+                            Some(inner) => {
+                                // Its node is still what the layer does.
+                                let nodes = [inner, value].map(|v| (v.node, graph.node(v.node).name.clone()));
+                                graph.take_name(inner, &format!("{name}/inner"));
+                                graph.take_name(value, &name);
+                                nodes.into_iter().for_each(|(node, name)| graph.set_node_name(node, name));
+                            }
                         }
-                        graph.take_name(value, &name);
                     }
                     graph.add_output(name, value);
                 }

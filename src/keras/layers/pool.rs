@@ -53,6 +53,7 @@ pub fn global(cx: &mut Cx, spatial: usize, kind: Kind) -> Made<At> {
         (Kind::Max, _) => cx.op("pool", "reduce_max", over(keepdims), &[x])?,
         (Kind::Average, 2) => {
             let y = cx.op("pool", "global_avg_pool2d", Attrs::new(), &[x])?;
+            cx.main = Some(y);
             if keepdims { y } else { cx.op("flatten", "flatten", Attrs::new(), &[y])? }
         }
         (Kind::Average, _) => cx.op("pool", "reduce_mean", over(keepdims), &[x])?,

@@ -34,6 +34,7 @@ pub fn dense(cx: &mut Cx) -> Made<At> {
             let kernel = cx.weight(&["kernel"], 0)?;
             let kernel = cx.constant("kernel", kernel);
             let mut y = cx.op("dense", "matmul", Attrs::new(), &[value, kernel])?;
+            cx.main = Some(y);
             if let Some(bias) = bias(cx, 1)? {
                 y = cx.op("add", "add", Attrs::new(), &[y, bias])?;
             }
