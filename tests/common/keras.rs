@@ -82,6 +82,10 @@ impl Tensors {
         Self(each.collect())
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Stored)> {
+        self.0.iter()
+    }
+
     /// The tensor of this name. Keys with `/` are written with `|` in an `.npz`.
     pub fn find(&self, name: &str) -> Option<&Stored> {
         self.0.get(name).or_else(|| self.0.get(&name.replace('/', "|")))
