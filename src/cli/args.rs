@@ -373,7 +373,7 @@ pub enum RulesCommand {
     /// List the sets and rules of files.
     List(RulesListArgs),
     /// Show where rules fire on a model or nearly do, and what is in the way.
-    Explain(RulesExplainArgs),
+    Explain(Box<RulesExplainArgs>),
 }
 
 #[derive(Args)]

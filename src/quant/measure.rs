@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{QuantError, Samples, as_frames};
-use crate::diag::WithPlaces;
+use crate::diag::{Diagnostics, WithPlaces};
 use crate::interp::{InterpError, Memory, Plan};
 use crate::ir::{Graph, ValueId};
 use crate::ops::{Arithmetic, Registry};
@@ -32,11 +32,10 @@ pub fn errors(
     samples: &mut dyn Samples,
     batch_size: usize,
     multiplied: &BTreeMap<String, Tensor>,
-) -> Result<BTreeMap<String, f64>, WithPlaces<QuantError>> {
-    let fail = |error: QuantError| WithPlaces::new(error);
-    let widen = |error: WithPlaces<InterpError>| WithPlaces {
-        error: QuantError::from(error.error),
-        places: error.places,
+) -> Result<BTreeMap<String, f64>, Diagnostics> {
+    let fail = |error: QuantError| Diagnostics::from(WithPlaces::new(error));
+    let widen = |error: WithPlaces<InterpError>| {
+        Diagnostics::from(WithPlaces { error: QuantError::from(error.error), places: error.places })
     };
     let inputs: Vec<ValueId> = float.inputs().collect();
     let [input] = inputs[..] else { return Err(fail(QuantError::Inputs { found: inputs.len() })) };

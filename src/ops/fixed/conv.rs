@@ -238,7 +238,7 @@ impl Layer for Conv2DLayer {
         if let Some(value) = call.opt_ty(3) {
             let channels = call.ty(0)?.shape.get(1).cloned();
             let number = call.ty(0)?.grid.fixed().is_some() && value.shape.rank() == 0;
-            let each = value.shape.rank() == 1 && value.shape.get(0) == channels.as_ref();
+            let each = value.shape.rank() == 1 && value.shape.first() == channels.as_ref();
             call.require("C3", number || each, || format!("padding_value has shape {}", value.shape))?;
         }
         // Numbers around the map do not change the shape that zeros give.
@@ -335,7 +335,7 @@ impl Layer for DepthwiseConv2DLayer {
 /// The channels of a depthwise kernel.
 fn channels(call: &Call, kernel: usize) -> std::result::Result<i64, OpError> {
     let shape = &call.ty(kernel)?.shape;
-    let channels = shape.get(0).ok_or_else(|| call.broken("C2", "a kernel without axes"))?;
+    let channels = shape.first().ok_or_else(|| call.broken("C2", "a kernel without axes"))?;
     Ok(call.known(channels)? as i64)
 }
 
@@ -392,7 +392,7 @@ impl Layer for SeparableConv2DLayer {
     }
 
     fn macs(&self, call: &Call) -> u64 {
-        let filters = call.opt_ty(2).and_then(|ty| ty.shape.get(0)?.fixed()).unwrap_or(1) as u64;
+        let filters = call.opt_ty(2).and_then(|ty| ty.shape.first()?.fixed()).unwrap_or(1) as u64;
         let depthwise = products(call, 1, call.sizes("pads", 0).unwrap_or_default());
         let taps =
             call.opt_ty(1).map_or(1, |ty| ty.shape.iter().skip(2).filter_map(Dim::fixed).product::<usize>());

@@ -73,7 +73,7 @@ impl Layer for DenseLayer {
             let dims = call.opt_ty(position).into_iter().flat_map(|ty| ty.shape.iter().skip(skip));
             dims.filter_map(Dim::fixed).fold(1u64, |product, size| product.saturating_mul(size as u64))
         };
-        let inner = call.opt_ty(1).and_then(|ty| ty.shape.get(0)?.fixed()).unwrap_or(1).max(1) as u64;
+        let inner = call.opt_ty(1).and_then(|ty| ty.shape.first()?.fixed()).unwrap_or(1).max(1) as u64;
         sizes(0, 1).saturating_mul(sizes(1, 0)) / inner
     }
 

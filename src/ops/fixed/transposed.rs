@@ -278,7 +278,7 @@ impl Layer for DepthwiseConv2DTransposeLayer {
     }
 
     fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
-        let channels = call.ty(1)?.shape.get(0).ok_or_else(|| call.broken("C2", "a kernel without axes"))?;
+        let channels = call.ty(1)?.shape.first().ok_or_else(|| call.broken("C2", "a kernel without axes"))?;
         let attrs = float_attrs(call).with("group", call.known(channels)? as i64);
         Ok(vec![Step::new("conv_transpose2d", attrs, &[0, 1, 2].map(Source::Operand))])
     }

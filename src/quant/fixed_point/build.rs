@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::equalize::{Equalized, equalize};
 use super::placement::Placed;
 use super::{FixedPointOptions, channels_of_entry, layer_of};
-use crate::diag::{Report, WithPlaces};
+use crate::diag::{Diagnostics, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
 use crate::ops::fixed::{Constant, FixedCall, FixedForm, FixedOperand, LayerConfig};
 use crate::ops::layer::expand;
@@ -18,12 +18,18 @@ use crate::tensor::{DType, FixedGrid, Grid, Tensor, TensorType};
 pub enum Refusal {
     /// A layer has no integers; without it, another graph may be.
     Layer(NodeId, String),
-    Network(WithPlaces<QuantError>),
+    Network(Diagnostics),
+}
+
+impl From<Diagnostics> for Refusal {
+    fn from(found: Diagnostics) -> Self {
+        Refusal::Network(found)
+    }
 }
 
 impl From<WithPlaces<QuantError>> for Refusal {
     fn from(error: WithPlaces<QuantError>) -> Self {
-        Refusal::Network(error)
+        Refusal::Network(error.into())
     }
 }
 
@@ -138,7 +144,7 @@ impl Build<'_> {
                     Builder { graph: &mut self.new, registry: self.registry, loc: node.loc.clone() };
                 let quantized = builder
                     .op("to_fixed_point", attrs, &[last], &name)
-                    .map_err(|error| Refusal::Network(WithPlaces::new(QuantError::Op(error))))?;
+                    .map_err(|error| Refusal::from(WithPlaces::new(QuantError::Op(error))))?;
                 self.fixed.insert(entry, quantized);
             }
         }
@@ -158,7 +164,7 @@ impl Build<'_> {
         }
         let Some(range) = &value.range else {
             let error = QuantError::NoInputRange { input: value.name.to_string() };
-            return Err(Refusal::Network(WithPlaces::new(error)));
+            return Err(Refusal::from(WithPlaces::new(error)));
         };
         let channels = channels_of_entry(self.graph, entry);
         let first = self.first_weighted(entry);
@@ -184,7 +190,7 @@ impl Build<'_> {
             let zero = FixedPoint::quantize(sizes, &zeros, bits, Some(per_channel));
             let zero = zero.map_err(|error| {
                 let error = OpError::FixedPoint { op: "to_fixed_point".to_owned(), error: error.into() };
-                Refusal::Network(WithPlaces::new(QuantError::Op(error)))
+                Refusal::from(WithPlaces::new(QuantError::Op(error)))
             })?;
             attrs.set("zero", zero.elements().to_vec());
             self.offsets.insert(first, low.iter().map(|low| low * scale).collect());

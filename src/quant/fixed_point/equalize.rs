@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::layer_of;
 use super::placement::Placed;
-use crate::diag::WithPlaces;
+use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, ValueId};
 use crate::ops::fixed::OutputAxis;
 use crate::ops::{Arithmetic, Registry};
@@ -25,11 +25,7 @@ pub struct Equalized {
     pub multiplied: BTreeMap<ValueId, Tensor>,
 }
 
-pub fn equalize(
-    graph: &Graph,
-    registry: &Registry,
-    placed: &Placed,
-) -> Result<Equalized, WithPlaces<QuantError>> {
+pub fn equalize(graph: &Graph, registry: &Registry, placed: &Placed) -> Result<Equalized, Diagnostics> {
     let mut equalized = Equalized::default();
     for id in graph.order() {
         let Some(output) = placed.configs.get(&id).and_then(|config| config.output_quantizer.as_ref()) else {
@@ -59,11 +55,11 @@ pub fn equalize(
 }
 
 /// The largest magnitudes that a calibrated range has.
-fn measured(graph: &Graph, id: NodeId, axis: OutputAxis) -> Result<PerChannel<f32>, WithPlaces<QuantError>> {
+fn measured(graph: &Graph, id: NodeId, axis: OutputAxis) -> Result<PerChannel<f32>, Diagnostics> {
     let value = &graph.node(id).results[0];
     let Some(range) = &value.range else {
         let error = QuantError::NoRange { value: value.name.to_string() };
-        return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, ""));
+        return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, "").into());
     };
     let ends = range.lowest.iter().zip(range.highest.iter());
     let most: Vec<f32> = ends.map(|(low, high)| low.abs().max(high.abs())).collect();

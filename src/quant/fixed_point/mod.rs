@@ -14,7 +14,7 @@ pub use observe::calibrate_fixed_point;
 
 use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayCause, StayNote};
-use crate::diag::WithPlaces;
+use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, ValueId};
 use crate::ops::fixed::{FixedPointLayer, LayerConfig};
 use crate::ops::{Quantize, Registry};
@@ -120,14 +120,14 @@ pub fn quantize_fixed_point(
     graph: &Graph,
     registry: &Registry,
     options: &FixedPointOptions,
-) -> Result<Quantized, WithPlaces<QuantError>> {
+) -> Result<Quantized, Diagnostics> {
     let mut refused: BTreeMap<NodeId, String> = BTreeMap::new();
     loop {
         let placed = Placed::new(graph, registry, options, &refused.keys().copied().collect())?;
         let stays = stays(graph, registry, &placed, &refused);
         if placed.configs.is_empty() {
             let reasons = super::akida::first_reasons(&stays);
-            return Err(WithPlaces::new(QuantError::NothingQuantized { reasons }));
+            return Err(WithPlaces::new(QuantError::NothingQuantized { reasons }).into());
         }
         match build::build(graph, registry, options, &placed) {
             Ok(Built { graph: quantized, layers, multiplied, why }) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FixedPointOptions, entry_of, layer_of};
-use crate::diag::WithPlaces;
+use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, Names, NodeId, ValueId};
 use crate::ops::Registry;
 use crate::ops::fixed::{Bits, LayerConfig, OutputAxis, OutputConfig};
@@ -34,13 +34,13 @@ impl Placed {
         registry: &Registry,
         options: &FixedPointOptions,
         refused: &BTreeSet<NodeId>,
-    ) -> Result<Self, WithPlaces<QuantError>> {
+    ) -> Result<Self, Diagnostics> {
         let mut placed = Self::reach(graph, registry, refused);
         placed.names = layer_names(graph, registry);
         let known: BTreeSet<&str> = placed.names.values().map(String::as_str).collect();
         if let Some(name) = options.config.keys().find(|name| !known.contains(name.as_str())) {
             let (name, known) = (name.clone(), known.iter().map(|&name| name.to_owned()).collect());
-            return Err(WithPlaces::new(QuantError::ForeignConfig { name, known }));
+            return Err(WithPlaces::new(QuantError::ForeignConfig { name, known }).into());
         }
         let outputs = placed.outputs(graph, registry, options);
         let mut weighted = false;
@@ -57,7 +57,7 @@ impl Placed {
             };
             if config.output_quantizer.is_some() && !layer.placement().output {
                 let error = QuantError::NoOutputQuantizer { layer: name.to_owned(), op: op.to_owned() };
-                return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, ""));
+                return Err(WithPlaces::new(error).at_loc(&graph.node(id).loc, "").into());
             }
             placed.configs.insert(id, completed(op, config, weight_bits, options));
             weighted |= has_weights(op);
