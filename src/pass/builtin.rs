@@ -19,6 +19,7 @@ use super::expose_state::ExposeState;
 use super::frames::Frames;
 use super::identity_convs::IdentityConvs;
 use super::insert::{InsertLayer, InsertRescaling, Inserted};
+use super::mad_normalization::MadNormalization;
 use super::retype::retype;
 use super::split_depthwise::SplitDepthwise;
 use super::{Calibration, Context, Pass, PassError, RangeSource, RulesTrace, Stage};
@@ -111,6 +112,12 @@ pub fn passes() -> &'static [PassInfo] {
             doc: "Take constants by their names from an `.npz` or `.safetensors` file, and say what did not match.",
         },
         PassInfo {
+            name: "mad-normalization",
+            options: &[],
+            doc: "Put `LayerMadNormalization` in the place of `LayerNormalization`, with the gamma and beta that come nearest on \
+                  the samples, and say how near.",
+        },
+        PassInfo {
             name: "expose-state",
             options: &[],
             doc: "Make states inputs and outputs of the network, for runtimes that run it frame by frame.",
@@ -123,6 +130,7 @@ pub const PIPELINES: &[(&str, &str)] = &[
     ("akida", include_str!("../../passes/akida.pipeline")),
     ("akida-as-is", include_str!("../../passes/akida-as-is.pipeline")),
     ("fixed-point", include_str!("../../passes/fixed-point.pipeline")),
+    ("fixed-point-mad", include_str!("../../passes/fixed-point-mad.pipeline")),
 ];
 
 pub fn named_pipeline(name: &str) -> Option<&'static str> {
@@ -205,6 +213,7 @@ pub(super) fn make(call: &PassCall) -> Result<Box<dyn Pass>, Diagnostics> {
             }
         }
         "user-rules" => Box::new(UserRules),
+        "mad-normalization" => Box::new(MadNormalization),
         "expose-state" => Box::new(ExposeState),
         "remainder" => Box::new(Remainder),
         "frames" => Box::new(Frames),

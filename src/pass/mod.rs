@@ -12,6 +12,7 @@ mod frames;
 mod identity_convs;
 mod idle;
 mod insert;
+mod mad_normalization;
 mod retype;
 mod split_depthwise;
 mod trace;
@@ -139,6 +140,8 @@ pub enum PassError {
     InputShape { name: String, shape: Shape, sizes: Vec<usize> },
     #[error("neither the network nor what it becomes has a value `{name}`")]
     UnknownValue { name: String, similar: Option<String> },
+    #[error("pass `{pass}` needs samples")]
+    NoSamples { pass: &'static str },
     #[error("an output quantizer cannot stand behind `{name}`, which {links} operators and outputs read")]
     SeveralLinks { name: String, links: usize },
     #[error("`{node}` cannot run frame by frame: {why}")]
@@ -164,6 +167,7 @@ impl Report for PassError {
             PassError::Conv3d { .. } => "Q0710",
             PassError::Clip { .. } => "Q0711",
             PassError::SeveralLinks { .. } => "Q0712",
+            PassError::NoSamples { .. } => "Q0713",
         }
     }
 
@@ -194,6 +198,7 @@ impl Report for PassError {
                 "export the network with a time axis (axis 2) of 1 or left open; padding stands for the frames before"
                     .to_owned(),
             ],
+            PassError::NoSamples { .. } => vec!["`qirc compile` takes --samples FILE.npy".to_owned()],
             PassError::SeveralLinks { .. } => {
                 vec!["put it behind each of those that read it, or in front of the value".to_owned()]
             }

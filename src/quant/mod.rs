@@ -12,6 +12,7 @@ mod check;
 mod device;
 mod error;
 mod fixed_point;
+mod mad;
 mod measure;
 mod ranges;
 mod report;
@@ -31,6 +32,7 @@ pub use fixed_point::{
     FixedPointOptions, Quantized, calibrate_fixed_point, check_fixed_point, quantize_fixed_point,
     write_config,
 };
+pub use mad::{MadFit, fit_mad};
 pub use measure::errors;
 pub use ranges::{apply_ranges, ranges_of, read_ranges, write_ranges};
 pub use report::{LayerNote, QuantizeReport, StayCause, StayNote, WhyNote};

@@ -36,6 +36,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("movement", include_str!("../../passes/movement.qrules")),
     ("odd_kernels", include_str!("../../passes/odd_kernels.qrules")),
     ("of_one", include_str!("../../passes/of_one.qrules")),
+    ("norms", include_str!("../../passes/norms.qrules")),
     ("order", include_str!("../../passes/order.qrules")),
     ("pairs", include_str!("../../passes/pairs.qrules")),
     ("pooling", include_str!("../../passes/pooling.qrules")),

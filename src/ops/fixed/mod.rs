@@ -64,6 +64,7 @@ pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
         op(merge::ConcatenateLayer),
         op(normalize::BatchNormalizationLayer),
         op(normalize::LayerMadNormalizationLayer),
+        op(normalize::LayerNormalizationLayer),
         op(pool::GlobalAveragePooling2DLayer),
         op(pool::MaxPool2DLayer),
         op(quantizer::OutputQuantizerLayer),

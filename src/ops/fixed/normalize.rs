@@ -1,11 +1,14 @@
 //! Normalization (layers-core §2, layers-transformer §4).
 
+use std::sync::Arc;
+
 use super::body::{FixedBody, Integers};
 use super::operator::{Application, Facts, Layer, Layout, Operand, Placement, example};
 use super::{Context, Floats, LayerConfig, Layered, Parameter, Result, Work, fixed_only};
 use crate::ir::Attrs;
 use crate::ops::layer::{Source, Step};
 use crate::ops::{Call, Example, OpError, Schema};
+use crate::tensor::Tensor;
 use crate::tensor::fixed::{PerChannel, QFloat, QTensor, WeightAxis};
 
 /// `x · a + b`: a batch normalization with `a = gamma / sqrt(variance + epsilon)` and `b = beta - mean · a`. As `a`
@@ -180,6 +183,84 @@ impl Layer for LayerMadNormalizationLayer {
         let product = at.multiplied(&x, &factors, bits)?;
         let product = Integers { frac_bits: wide.frac_bits, axis: None, scaled: true, ..product };
         at.biased_and_finished(product, 2)
+    }
+
+    fn macs(&self, _: &Call) -> u64 {
+        0
+    }
+
+    fn examples(&self) -> Vec<Example> {
+        vec![Example {
+            attrs: Attrs::new(),
+            operands: vec![example(&[1, 2, 3]), example(&[3]), example(&[3])],
+        }]
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct LayerNormalizationLayer;
+
+impl LayerNormalizationLayer {
+    fn no_integers(call: &Call) -> OpError {
+        OpError::Unsupported {
+            op: call.op(),
+            what: "the integer form".to_owned(),
+            way_out: Some(
+                "take a LayerMadNormalization in its place: the pass `mad-normalization`".to_owned(),
+            ),
+        }
+    }
+}
+
+impl Layer for LayerNormalizationLayer {
+    fn facts(&self) -> Facts {
+        const OPERANDS: &[Operand] = &[
+            Operand::value("x"),
+            Operand::parameter("gamma", "gamma", Layout::Same),
+            Operand::parameter("beta", "beta", Layout::Same),
+        ];
+        Facts {
+            name: "LayerNormalization",
+            doc: "`gamma * (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) + beta` along the last axis, for x `[N, …, C]`, \
+                  gamma and beta `[C]`. It has no integers: the pass `mad-normalization` puts a `LayerMadNormalization` in its \
+                  place.",
+            constraints: "",
+            operands: OPERANDS,
+            result: Layout::Same,
+            buffer: false,
+            placement: Placement { aligned: false, output: false, kernel_channels: None },
+        }
+    }
+
+    fn attrs(&self, schema: Schema) -> Schema {
+        schema.attr("epsilon", 1e-5f32)
+    }
+
+    fn chain(&self, call: &Call) -> std::result::Result<Vec<Step>, OpError> {
+        let last = call.ty(0)?.shape.rank().saturating_sub(1) as i64;
+        let mean = || Attrs::new().with("axes", vec![last]).with("keepdims", true);
+        let plain = |op: &'static str, operands: &[Source]| Step::new(op, Attrs::new(), operands);
+        let epsilon = Tensor::scalar(call.float("epsilon")?).cast(call.ty(0)?.storage());
+        Ok(vec![
+            Step::new("reduce_mean", mean(), &[Source::Operand(0)]),
+            plain("sub", &[Source::Operand(0), Source::Previous]),
+            plain("mul", &[Source::Step(1), Source::Step(1)]),
+            Step::new("reduce_mean", mean(), &[Source::Previous]),
+            plain("add", &[Source::Previous, Source::Constant(Arc::new(epsilon))]),
+            Step::plain("sqrt"),
+            Step::plain("reciprocal"),
+            plain("mul", &[Source::Step(1), Source::Previous]),
+            plain("mul", &[Source::Previous, Source::Operand(1)]),
+            plain("add", &[Source::Previous, Source::Operand(2)]),
+        ])
+    }
+
+    fn apply(&self, at: &Application) -> std::result::Result<Layered, OpError> {
+        Err(Self::no_integers(at.call))
+    }
+
+    fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
+        Err(Self::no_integers(at.call))
     }
 
     fn macs(&self, _: &Call) -> u64 {
