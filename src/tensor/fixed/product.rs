@@ -78,6 +78,19 @@ impl FixedPoint {
             for at in 0..rows.length {
                 let left = (left + at * rows.steps[0]) * m * k;
                 let right = (right + at * rows.steps[1]) * k * n;
+                if !wide && !transpose_right {
+                    // Rows of the right side lie together: all sums of a row of the result at once.
+                    for i in 0..m {
+                        let mut sums = vec![0i64; n];
+                        for at in 0..k {
+                            let a = a[left + i * left_steps[0] + at * left_steps[1]];
+                            let row = &b[right + at * n..][..n];
+                            sums.iter_mut().zip(row).for_each(|(sum, b)| *sum += a * b);
+                        }
+                        values.extend(sums.into_iter().map(i128::from));
+                    }
+                    continue;
+                }
                 let each = (0..m).flat_map(|i| (0..n).map(move |j| (i, j)));
                 values.extend(each.map(|(i, j)| {
                     let pairs = (0..k).map(|at| {

@@ -1,5 +1,7 @@
 //! Products and maxima over windows of a map, in layout `[N, H, W, C]` with kernels `[h, w, in, out]`.
 
+use rayon::prelude::*;
+
 use super::product::{fits, sum_of_products};
 use super::{FixedPoint, PerChannel, Result};
 
@@ -112,6 +114,26 @@ impl Windows {
     }
 }
 
+impl Windows {
+    /// [`Windows::each`] where sums fit an `i64`: `f` adds to those of all channels of a window.
+    fn rows(
+        &self,
+        frames: usize,
+        frame: usize,
+        channels: usize,
+        f: impl Fn(usize, &[(usize, usize)], &mut [i64]) + Sync,
+    ) -> (Vec<usize>, Vec<i128>) {
+        let windows = self.taps.len();
+        let mut sums = vec![0i64; frames * windows * channels];
+        // Where there is a row there is a window.
+        sums.par_chunks_mut(channels.max(1)).enumerate().for_each(|(at, row)| {
+            f(at / windows * frame, &self.taps[at % windows], row);
+        });
+        let sizes = vec![frames, self.out[0], self.out[1], channels];
+        (sizes, sums.into_iter().map(i128::from).collect())
+    }
+}
+
 impl FixedPoint {
     fn windows(&self, kernel: [usize; 2], stride: Stride, padding: Padding) -> Option<Windows> {
         let &[frames, h, w, _] = self.sizes() else { return None };
@@ -139,12 +161,22 @@ impl FixedPoint {
     fn dense_sums(&self, kernel: &Self, windows: &Windows) -> (Vec<usize>, Vec<i128>) {
         let (frames, c, out) = (self.sizes()[0], self.sizes()[3], kernel.sizes()[3]);
         let (x, k) = (self.elements(), kernel.elements());
-        let narrow = fits(self, kernel, k.len() / out.max(1));
+        if fits(self, kernel, k.len() / out.max(1)) {
+            let (sizes, sums) = windows.rows(frames, self.frame(), out, |begin, taps, row| {
+                for &(tap, place) in taps {
+                    for (from, &x) in x[begin + place * c..][..c].iter().enumerate() {
+                        let weights = &k[(tap * c + from) * out..][..out];
+                        row.iter_mut().zip(weights).for_each(|(sum, &weight)| *sum += x * weight);
+                    }
+                }
+            });
+            return (sizes, sums.into_iter().map(|sum| self.arithmetic.keep(sum)).collect());
+        }
         windows.each(frames, self.frame(), out, |begin, taps, filter| {
             let pairs = taps.iter().flat_map(|&(tap, place)| {
                 (0..c).map(move |from| (x[begin + place * c + from], k[(tap * c + from) * out + filter]))
             });
-            self.arithmetic.keep(sum_of_products(pairs, !narrow))
+            self.arithmetic.keep(sum_of_products(pairs, true))
         })
     }
 
@@ -152,11 +184,21 @@ impl FixedPoint {
     fn channel_sums(&self, kernel: &Self, windows: &Windows) -> (Vec<usize>, Vec<i128>) {
         let (frames, c) = (self.sizes()[0], self.sizes()[3]);
         let (x, k) = (self.elements(), kernel.elements());
-        let narrow = fits(self, kernel, k.len() / c.max(1));
+        if fits(self, kernel, k.len() / c.max(1)) {
+            let (sizes, sums) = windows.rows(frames, self.frame(), c, |begin, taps, row| {
+                for &(tap, place) in taps {
+                    let (x, weights) = (&x[begin + place * c..][..c], &k[tap * c..][..c]);
+                    row.iter_mut()
+                        .zip(x.iter().zip(weights))
+                        .for_each(|(sum, (x, weight))| *sum += x * weight);
+                }
+            });
+            return (sizes, sums.into_iter().map(|sum| self.arithmetic.keep(sum)).collect());
+        }
         windows.each(frames, self.frame(), c, |begin, taps, channel| {
             let pairs =
                 taps.iter().map(|&(tap, place)| (x[begin + place * c + channel], k[tap * c + channel]));
-            self.arithmetic.keep(sum_of_products(pairs, !narrow))
+            self.arithmetic.keep(sum_of_products(pairs, true))
         })
     }
 
