@@ -130,6 +130,20 @@ fn fold_batchnorm() {
             Some(&["dense"]),
         ),
         (
+            "batch_norm_into_separable_conv2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 4, 4])",
+            "%d = const @d : f32[3, 1, 3, 3]\n\
+             %p = const @p : f32[4, 3, 1, 1]\n\
+             %g = const @g : f32[4]\n\
+             %be = const @be : f32[4]\n\
+             %m = const @m : f32[4]\n\
+             %v = const @v_pos : f32[4]\n\
+             %c = SeparableConv2D %x, %d, %p : f32[N, 4, 4, 4]\n\
+             %y = batch_norm %c, %g, %be, %m, %v : f32[N, 4, 4, 4]\n\
+             return %y",
+            Some(&["SeparableConv2D"]),
+        ),
+        (
             "batch_norm_into_conv_transpose2d",
             "(%x: f32[N, 3, 4, 4]) -> (%y: f32[N, 4, 8, 8])",
             "%w = const @w : f32[3, 4, 3, 3]\n\

@@ -22,6 +22,15 @@ fn kernels() {
             None,
         ),
         (
+            "separable_conv2d_to_conv2d",
+            "(%x: f32[N, 3, 6, 6]) -> (%y: f32[N, 4, 4, 4])",
+            "%d = const @d : f32[3, 1, 3, 3]\n\
+             %p = const @p : f32[4, 3, 1, 1]\n\
+             %y = SeparableConv2D %x, %d, %p : f32[N, 4, 4, 4]\n\
+             return %y",
+            Some(&["conv2d", "conv2d"]),
+        ),
+        (
             "groups_to_conv2d",
             "(%x: f32[N, 4, 6, 6]) -> (%y: f32[N, 6, 4, 4])",
             "%w = const @w : f32[6, 2, 3, 3]\n\

@@ -15,6 +15,7 @@ mod movement;
 mod nearly;
 mod pairs;
 mod pooling;
+mod quantizeml;
 mod whole;
 
 use std::collections::BTreeMap;
