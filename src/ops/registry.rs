@@ -62,9 +62,11 @@ impl Registry {
         self.lifts.values().filter(|lift| lift.domain == domain).map(Lift::since).max()
     }
 
-    /// How an ONNX operator is read.
+    /// How an ONNX operator is read. A number behind its name (`Name.2`) tells functions of one operator apart.
     pub fn lift(&self, domain: &str, op_type: &str) -> Option<&Lift> {
         let domain = if domain == "ai.onnx" { "" } else { domain };
+        let numbered = op_type.rsplit_once('.').filter(|(_, number)| number.parse::<usize>().is_ok());
+        let op_type = numbered.map_or(op_type, |(name, _)| name);
         self.lifts.get(&(domain.to_owned(), op_type.to_owned()))
     }
 
