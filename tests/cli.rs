@@ -107,6 +107,59 @@ fn both_quantized_forms_run_to_the_same_values() {
     }
 }
 
+#[test]
+fn every_instruction_set_and_number_of_threads_gives_the_same_bytes() {
+    let run = Run::new();
+    let model = digits("digits_cnn.onnx");
+    run.ok(&["compile", &model, "--samples", &digits("x_calib.npy"), "-o", "d.q.onnx"]);
+    let input = format!("input={}", digits("x_test.npy"));
+    let qirc = |isa: &str, threads: &str| {
+        let args = ["run", "d.q.onnx", "--input", &input, "--output-dir", isa, "--threads", threads];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qirc"));
+        command.args(args).env("QIRC_ISA", isa).current_dir(run.dir.path()).output().unwrap()
+    };
+    let logits = |isa: &str| run.bytes(&format!("{isa}/logits_dequantize.npy"));
+    assert!(qirc("portable", "1").status.success());
+    for isa in ["avx2", "avxvnni", "avx512", "avx512vnni"] {
+        for threads in ["1", "2"] {
+            let output = qirc(isa, threads);
+            if output.status.success() {
+                assert_eq!(logits("portable"), logits(isa), "{isa}, {threads} threads");
+            } else {
+                let text = String::from_utf8(output.stderr).unwrap();
+                assert!(text.contains(&format!("QIRC_ISA={isa}: this processor has ")), "{text}");
+                println!("not tried: {isa}");
+            }
+        }
+    }
+    assert_eq!(qirc("mmx", "1").status.code(), Some(2));
+}
+
+#[test]
+fn bench_times_every_layer() {
+    let run = Run::new();
+    let model = digits("digits_cnn.onnx");
+    run.ok(&["compile", &model, "--samples", &digits("x_calib.npy"), "-o", "d.q.onnx"]);
+    let input = format!("input={}", digits("x_test.npy"));
+    let args = ["bench", "d.q.onnx", "--input", &input, "--repeat", "3", "--threads", "2"];
+    let table = run.ok(&args);
+    assert!(table.contains("QuantizedConv2D") && table.contains("3 runs on 2 threads"), "{table}");
+    let report = run.ok(&[&args[..], &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["threads"], 2);
+    assert_eq!(report["repeat"], 3);
+    let milliseconds = |of: &serde_json::Value| {
+        let [least, median] = ["min_ms", "median_ms"].map(|key| of[key].as_f64().unwrap());
+        assert!(0.0 < least && least <= median, "{of}");
+        least
+    };
+    let layers = report["layers"].as_array().unwrap();
+    let of_layers: f64 = layers.iter().map(milliseconds).sum();
+    assert!(of_layers <= milliseconds(&report["total"]));
+    assert!(layers.iter().any(|layer| layer["op"] == "QuantizedDense1D" && layer["name"].is_string()));
+    assert!(report["peak_bytes"].as_u64().unwrap() > 100_000);
+}
+
 /// Each form goes wherever a model goes, and no output replaces a file that it was read from.
 #[test]
 fn keras_models_are_models() {

@@ -24,6 +24,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Run a model on .npy inputs with the interpreter.
     Run(RunArgs),
+    /// Say how long a network takes in the interpreter, layer by layer.
+    Bench(BenchArgs),
     /// Prepare a network as compile does and write the ranges of its values.
     Calibrate(CalibrateArgs),
     /// Run a pipeline of passes on a model.
@@ -49,6 +51,7 @@ impl Command {
             Command::Explain(args) => args.prepare.threads,
             Command::Rules(RulesCommand::Explain(args)) => args.prepare.threads,
             Command::Run(args) => args.threads,
+            Command::Bench(args) => args.threads,
             Command::Opt(args) => args.threads,
             Command::Rules(RulesCommand::Check(args)) => args.threads,
             Command::Rules(RulesCommand::List(_))
@@ -278,6 +281,24 @@ pub struct RunArgs {
     pub all_values: bool,
     #[arg(long, value_enum, default_value = "exact")]
     pub arithmetic: ArithmeticArg,
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The tensor of an input.
+    #[arg(long, value_name = "NAME=FILE.npy", value_parser = named_file, num_args = 1..)]
+    pub input: Vec<(String, PathBuf)>,
+    /// Run so many times, after one that warms up.
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub repeat: NonZeroUsize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
 }

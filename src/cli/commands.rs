@@ -240,9 +240,14 @@ pub fn import(session: &mut Session, args: &ImportArgs) -> Result<(), End> {
     Ok(outputs.finish()?)
 }
 
-pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
+/// A network, and the tensors of its inputs, whose sizes it may take.
+pub fn read_network(
+    session: &mut Session,
+    model: &ModelArgs,
+    inputs: &[(String, PathBuf)],
+) -> Result<(Graph, BTreeMap<String, Tensor>), End> {
     let mut feeds = BTreeMap::new();
-    for (name, path) in &args.input {
+    for (name, path) in inputs {
         if feeds.insert(name.clone(), read_tensor(session, path)?).is_some() {
             return Err(End::Usage(format!("input `{name}` is given twice")));
         }
@@ -254,7 +259,12 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     let values = feeds.iter().filter(|(_, tensor)| list(tensor));
     let values = values.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
     let shapes = InputShapes { rows, values, ..InputShapes::default() };
-    let (graph, _) = read_model(session, &args.model, shapes)?;
+    let (graph, _) = read_model(session, model, shapes)?;
+    Ok((graph, feeds))
+}
+
+pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
+    let (graph, feeds) = read_network(session, &args.model, &args.input)?;
     let arithmetic = match args.arithmetic {
         ArithmeticArg::Exact => Arithmetic::Exact,
         ArithmeticArg::F32 => Arithmetic::F32,
@@ -266,11 +276,15 @@ pub fn run(session: &mut Session, args: &RunArgs) -> Result<(), End> {
     let positions: BTreeMap<ValueId, usize> = inner.iter().copied().zip(0..).collect();
     let mut files = ValueFiles::new(session, &args.output_dir, names)?;
     let mut failed: Result<(), Diagnostics> = Ok(());
-    let outputs = plan.run_frames(&feeds, &mut |id, tensor| {
-        if let Some(&position) = positions.get(&id).filter(|_| failed.is_ok()) {
-            failed = files.add(position, graph.ty(id), tensor);
-        }
-    });
+    let outputs = if args.all_values || plan.has_state() {
+        plan.run_frames(&feeds, &mut |id, tensor| {
+            if let Some(&position) = positions.get(&id).filter(|_| failed.is_ok()) {
+                failed = files.add(position, graph.ty(id), tensor);
+            }
+        })
+    } else {
+        plan.outputs(&feeds)
+    };
     let outputs = outputs.map_err(Diagnostics::from)?;
     failed?;
     for (position, (output, tensor)) in (inner.len()..).zip(graph.outputs().iter().zip(&outputs)) {

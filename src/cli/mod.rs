@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the input is at fault; 2 wrong usage; 3 a bug in qirc.
 
 mod args;
+mod bench;
 mod commands;
 mod explain;
 mod files;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diag::{Diagnostic, Diagnostics, printable};
+use crate::kernels::Isa;
 use args::{Cli, Command, RulesCommand};
 use files::io_fault;
 use session::{End, Session, complain};
@@ -61,6 +63,7 @@ fn run() -> ExitCode {
 }
 
 fn start_threads(threads: Option<NonZeroUsize>) -> Result<(), End> {
+    Isa::forced().map_err(|error| End::Usage(error.to_string()))?;
     // 0 stands for as many as there are processors.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, NonZeroUsize::get));
     pool.build_global().map_err(|error| {
@@ -74,6 +77,7 @@ fn command(session: &mut Session, command: Command) -> Result<(), End> {
         Command::Compile(args) => commands::compile(session, &args),
         Command::Import(args) => commands::import(session, &args),
         Command::Run(args) => commands::run(session, &args),
+        Command::Bench(args) => bench::bench(session, &args),
         Command::Calibrate(args) => commands::calibrate(session, &args),
         Command::Opt(args) => commands::opt(session, &args),
         Command::Check(args) => commands::check(session, &args),

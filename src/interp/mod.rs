@@ -6,14 +6,18 @@
 
 mod frames;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Mutex;
 
 use thiserror::Error;
 
 use crate::diag::{Report, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, ValueId};
-use crate::ops::{Arithmetic, OpError, Registry};
-use crate::tensor::{DType, Dim, Grid, Shape, Tensor};
+use crate::kernels::image::Buffers;
+use crate::ops::{Arithmetic, Call, Held, Inputs, OpError, Prepared, Registry};
+use crate::tensor::{DType, Dim, Grid, Shape, Tensor, TensorType};
 
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum InterpError {
@@ -58,6 +62,9 @@ impl Report for InterpError {
 
 type Error = WithPlaces<InterpError>;
 
+/// Sees a value that was computed.
+type Observe<'a> = &'a mut dyn FnMut(ValueId, &Tensor);
+
 /// What operators with state know of the frames of earlier runs; at first, that there were none.
 #[derive(Debug, Default)]
 pub struct Memory(BTreeMap<NodeId, Tensor>);
@@ -67,16 +74,25 @@ pub struct Plan<'a> {
     graph: &'a Graph,
     registry: &'a Registry,
     arithmetic: Arithmetic,
-    /// Nodes to run, and for each the values that nobody reads after it.
-    steps: Vec<(NodeId, Vec<ValueId>)>,
+    steps: Vec<Step>,
     constants: BTreeMap<ValueId, Tensor>,
+    /// Memory of the run before, for the next one.
+    buffers: Mutex<Buffers>,
+}
+
+struct Step {
+    node: NodeId,
+    /// The values that nobody reads after it.
+    dead: Vec<ValueId>,
+    prepared: Option<Box<dyn Prepared>>,
 }
 
 impl<'a> Plan<'a> {
     /// # Errors
     /// An operator on constants that its operands do not satisfy.
     pub fn new(graph: &'a Graph, registry: &'a Registry, arithmetic: Arithmetic) -> Result<Self, Error> {
-        let mut plan = Self { graph, registry, arithmetic, steps: Vec::new(), constants: BTreeMap::new() };
+        let (steps, constants) = (Vec::new(), BTreeMap::new());
+        let mut plan = Self { graph, registry, arithmetic, steps, constants, buffers: Mutex::default() };
         let mut last_reader: BTreeMap<ValueId, usize> = BTreeMap::new();
         for id in graph.order() {
             let node = graph.node(id);
@@ -89,22 +105,25 @@ impl<'a> Plan<'a> {
                 Kind::Op { .. } => {
                     let known = node.operands.iter().flatten().all(|v| plan.constants.contains_key(v));
                     if known && !node.operands.is_empty() && !plan.keeps_state(id) {
-                        let results = plan.eval(id, &plan.constants, &mut Memory::default())?;
-                        plan.constants.extend(results);
+                        let tensor = |value: &ValueId| plan.constants.get(value).cloned();
+                        let results = plan.eval(id, &tensor, &mut Memory::default())?;
+                        let values = (0..).map(|result| ValueId { node: id, result });
+                        plan.constants.extend(values.zip(results));
                     } else {
                         let results =
                             (0..node.results.len() as u32).map(|result| ValueId { node: id, result });
                         for value in node.operands.iter().copied().flatten().chain(results) {
                             last_reader.insert(value, plan.steps.len());
                         }
-                        plan.steps.push((id, Vec::new()));
+                        let prepared = plan.prepare(id);
+                        plan.steps.push(Step { node: id, dead: Vec::new(), prepared });
                     }
                 }
             }
         }
         for (value, step) in last_reader {
             if !plan.constants.contains_key(&value) {
-                plan.steps[step].1.push(value);
+                plan.steps[step].dead.push(value);
             }
         }
         Ok(plan)
@@ -113,7 +132,7 @@ impl<'a> Plan<'a> {
     /// Whether some operator keeps a state from one run to the next: the first axis of all inputs is
     /// time.
     pub fn has_state(&self) -> bool {
-        self.steps.iter().any(|(id, _)| self.keeps_state(*id))
+        self.steps.iter().any(|step| self.keeps_state(step.node))
     }
 
     /// Whether the node is of an operator with state that no operand gives it.
@@ -121,6 +140,19 @@ impl<'a> Plan<'a> {
         let node = self.graph.node(id);
         let state = node.op().and_then(|op| self.registry.find(op)).and_then(|entry| entry.schema.state);
         state.is_some_and(|state| node.operand(state.operand).is_none())
+    }
+
+    /// The node with its constants laid out.
+    fn prepare(&self, id: NodeId) -> Option<Box<dyn Prepared>> {
+        let node = self.graph.node(id);
+        let Kind::Op { op, attrs } = &node.kind else { return None };
+        let entry = self.registry.find(op)?;
+        let operands: Vec<Option<TensorType>> =
+            node.operands.iter().map(|operand| operand.map(|value| self.graph.ty(value).clone())).collect();
+        let constants: Vec<Option<Tensor>> =
+            node.operands.iter().map(|operand| self.constants.get(operand.as_ref()?).cloned()).collect();
+        let call = Call { schema: &entry.schema, attrs, operands: &operands };
+        entry.operator.prepare(&Inputs { call, tensors: &constants }, self.arithmetic)
     }
 
     /// Runs the graph on one tensor per input. `observe` sees every value that is computed, inputs
@@ -140,49 +172,117 @@ impl<'a> Plan<'a> {
         memory: &mut Memory,
         observe: &mut dyn FnMut(ValueId, &Tensor),
     ) -> Result<Vec<Tensor>, Error> {
-        let mut values = self.bind(feeds)?;
-        for (&value, tensor) in values.iter().chain(&self.constants) {
-            observe(value, tensor);
+        self.walk(feeds, memory, Some(observe), &mut |_, _| {})
+    }
+
+    /// [`Plan::run`] without a look at the values in between.
+    pub fn outputs(&self, feeds: &BTreeMap<String, Tensor>) -> Result<Vec<Tensor>, Error> {
+        self.walk(feeds, &mut Memory::default(), None, &mut |_, _| {})
+    }
+
+    /// [`Plan::outputs`]; `after` is told each node that has run, and the bytes that values took then.
+    pub fn measure(
+        &self,
+        feeds: &BTreeMap<String, Tensor>,
+        after: &mut dyn FnMut(NodeId, usize),
+    ) -> Result<Vec<Tensor>, Error> {
+        self.walk(feeds, &mut Memory::default(), None, after)
+    }
+
+    /// Bytes of the constants that were laid out for kernels.
+    pub fn prepared_bytes(&self) -> usize {
+        self.steps.iter().filter_map(|step| step.prepared.as_ref()).map(|prepared| prepared.size()).sum()
+    }
+
+    fn walk(
+        &self,
+        feeds: &BTreeMap<String, Tensor>,
+        memory: &mut Memory,
+        mut observe: Option<Observe>,
+        after: &mut dyn FnMut(NodeId, usize),
+    ) -> Result<Vec<Tensor>, Error> {
+        let inputs = self.bind(feeds)?;
+        if let Some(observe) = &mut observe {
+            inputs.iter().chain(&self.constants).for_each(|(&value, tensor)| observe(value, tensor));
         }
         let outputs = self.graph.outputs();
         let mut results: Vec<Option<Tensor>> = outputs
             .iter()
-            .map(|output| values.get(&output.value).or(self.constants.get(&output.value)).cloned())
+            .map(|output| inputs.get(&output.value).or(self.constants.get(&output.value)).cloned())
             .collect();
-        for (id, dead) in &self.steps {
-            for (value, tensor) in self.eval(*id, &values, memory)? {
-                observe(value, &tensor);
-                for (result, output) in results.iter_mut().zip(outputs) {
-                    if output.value == value {
-                        *result = Some(tensor.clone());
+        let mut values: BTreeMap<ValueId, Held> =
+            inputs.into_iter().map(|(value, tensor)| (value, Held::Tensor(tensor))).collect();
+        // Runs of one plan at the same time each have memory of their own.
+        let mut buffers =
+            self.buffers.lock().map_or_else(|_| Buffers::default(), |mut all| mem::take(&mut *all));
+        for step in &self.steps {
+            for (value, held) in self.step(step, &values, memory, &mut buffers)? {
+                let is_output = outputs.iter().any(|output| output.value == value);
+                if (observe.is_some() || is_output)
+                    && let Some(tensor) = held.tensor()
+                {
+                    if let Some(observe) = &mut observe {
+                        observe(value, &tensor);
+                    }
+                    for (result, _) in
+                        results.iter_mut().zip(outputs).filter(|(_, output)| output.value == value)
+                    {
+                        *result = Some(tensor.clone().into_owned());
                     }
                 }
-                values.insert(value, tensor);
+                values.insert(value, held);
             }
-            for value in dead {
-                values.remove(value);
+            after(step.node, values.values().map(Held::size).sum::<usize>() + buffers.size());
+            for value in &step.dead {
+                if let Some(Held::Image(image, _)) = values.remove(value) {
+                    buffers.give_back(image);
+                }
             }
+        }
+        if let Ok(mut all) = self.buffers.lock() {
+            *all = buffers;
         }
         // Every output of a verified graph is an input, a constant or a result of a step.
         Ok(results.into_iter().flatten().collect())
     }
 
+    fn step(
+        &self,
+        step: &Step,
+        values: &BTreeMap<ValueId, Held>,
+        memory: &mut Memory,
+        buffers: &mut Buffers,
+    ) -> Result<Vec<(ValueId, Held)>, Error> {
+        let results = |results: Vec<Held>| {
+            (0..).map(|result| ValueId { node: step.node, result }).zip(results).collect()
+        };
+        if let Some(prepared) = &step.prepared {
+            let operands = self.graph.node(step.node).operands.iter();
+            let operands: Vec<Option<&Held>> =
+                operands.map(|operand| values.get(operand.as_ref()?)).collect();
+            if let Some(held) = prepared.run(&operands, buffers) {
+                return Ok(results(held));
+            }
+        }
+        let tensor = |value: &ValueId| match values.get(value) {
+            Some(held) => held.tensor().map(Cow::into_owned),
+            None => self.constants.get(value).cloned(),
+        };
+        let tensors = self.eval(step.node, &tensor, memory)?;
+        Ok(results(tensors.into_iter().map(Held::Tensor).collect()))
+    }
+
+    /// The results of a node by its operator's [`crate::ops::Operator::eval`].
     fn eval(
         &self,
         id: NodeId,
-        values: &BTreeMap<ValueId, Tensor>,
+        tensor: &dyn Fn(&ValueId) -> Option<Tensor>,
         memory: &mut Memory,
-    ) -> Result<Vec<(ValueId, Tensor)>, Error> {
+    ) -> Result<Vec<Tensor>, Error> {
         let node = self.graph.node(id);
         let Kind::Op { op, attrs } = &node.kind else { return Ok(Vec::new()) };
-        let mut operands: Vec<Option<Tensor>> = node
-            .operands
-            .iter()
-            .map(|operand| {
-                let value = operand.as_ref()?;
-                values.get(value).or_else(|| self.constants.get(value)).cloned()
-            })
-            .collect();
+        let mut operands: Vec<Option<Tensor>> =
+            node.operands.iter().map(|operand| tensor(operand.as_ref()?)).collect();
         let fail = |error: OpError| WithPlaces::new(error.into()).at_loc(&node.loc, "");
         let keeps = self.keeps_state(id);
         if keeps {
@@ -201,7 +301,7 @@ impl<'a> Plan<'a> {
         if keeps && results.len() > node.results.len() {
             memory.0.extend(results.pop().map(|state| (id, state)));
         }
-        Ok((0..).map(|result| ValueId { node: id, result }).zip(results).collect())
+        Ok(results)
     }
 
     fn bind(&self, feeds: &BTreeMap<String, Tensor>) -> Result<BTreeMap<ValueId, Tensor>, Error> {

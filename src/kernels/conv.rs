@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use super::geometry::ConvPlan;
+use super::isa::Isa;
 use super::lattice::Lattice;
 use super::product::{Grid, Product, slack};
 use super::rows::{Pairs, Plain};
-use super::simd::{Cell, Isa, pair};
+use super::simd::{Cell, pair};
 use super::{Accumulator, Byte, Conv2d, Error, Float, buffer, check_length, check_optional, reference};
 
 /// Float convolution `[batch, filters, oh, ow]`, in the one summation order.

@@ -1,10 +1,11 @@
 //! Matrix products.
 
 use super::conv::accumulate;
+use super::isa::Isa;
 use super::product::{Grid, Product, slack};
 use super::reference::{self, checked_product};
 use super::rows::{Pairs, Plain};
-use super::simd::{Isa, pair};
+use super::simd::pair;
 use super::{Accumulator, Byte, Error, Float, buffer, check_optional};
 
 /// `out[m, n] = sum_k a[m, k] * b[k, n]`, in the one summation order.

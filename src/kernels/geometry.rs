@@ -268,7 +268,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    fn new(
+    pub(super) fn new(
         size: usize,
         kernel: usize,
         stride: usize,

@@ -20,14 +20,18 @@
 mod conv;
 mod dense;
 mod geometry;
+pub mod image;
+mod isa;
 mod lattice;
 mod number;
 mod pool;
 mod product;
 pub mod reference;
 mod rows;
+mod shared;
 mod simd;
 pub mod special;
+mod team;
 #[cfg(test)]
 mod tests;
 mod transpose;
@@ -35,6 +39,7 @@ mod transpose;
 pub use conv::{conv2d, conv2d_integer};
 pub use dense::{dense, dense_integer, matmul};
 pub use geometry::{Conv2d, ConvTranspose2d, Pool2d};
+pub use isa::{ISA_VARIABLE, Isa, NoSuchIsa};
 pub use number::{Accumulator, Byte, Float, Ordered};
 pub use pool::{avg_pool, global_average, max_pool};
 pub use reference::global_sum;

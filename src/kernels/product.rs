@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::isa::Isa;
 use super::rows::Rows;
-use super::simd::{Cell, Isa, Offsets, Operands, Tiles};
+use super::shared::Shared;
+use super::simd::{Cell, Offsets, Operands, Tiles};
 
 /// Panels of sums of products: for panel `p`, row `r` and output position `(i, j)` of the grid
 ///
@@ -65,7 +67,7 @@ impl<R: Rows<E>, E: Cell> Product<'_, R, E> {
         let tiles = E::tiles(isa);
         let spans = self.grid.spans(tiles, self.rows);
         let work = self.divide(tiles, &spans);
-        let output = Shared { start: output.as_mut_ptr(), length: output.len(), _type: Default::default() };
+        let output = Shared::new(output);
         let run = |scratch: &mut Scratch<E>, task: usize| {
             let (panel, spans, rows) = work.task(task, &spans);
             self.run(tiles, panel, spans, rows, scratch, &put, &output);
@@ -236,26 +238,4 @@ struct Scratch<E> {
     weights: Vec<E>,
     sums: Vec<E>,
     sums_stride: usize,
-}
-
-/// An output slice that several threads write disjoint parts of.
-struct Shared<'a, O> {
-    start: *mut O,
-    length: usize,
-    _type: std::marker::PhantomData<&'a mut [O]>,
-}
-
-// SAFETY: it is the mutable slice it was made from, which may go to other threads; `slice` asks its
-// callers to take disjoint parts.
-unsafe impl<O: Send> Sync for Shared<'_, O> {}
-
-impl<O> Shared<'_, O> {
-    /// # Safety
-    ///
-    /// No two slices that overlap may exist at a time.
-    #[expect(clippy::mut_from_ref)]
-    unsafe fn slice(&self, start: usize, length: usize) -> &mut [O] {
-        assert!(start <= self.length && length <= self.length - start);
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) }
-    }
 }

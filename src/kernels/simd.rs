@@ -1,44 +1,16 @@
-//! Tiles: the inner loops, one form per instruction set, and the choice between them.
+//! Tiles: the inner loops of products, one form per instruction set.
 //!
 //! A tile computes `rows * columns` sums of products at once, its columns side by side in vectors.
 //! Each sum runs through all `k` in ascending order in one register lane, so every form gives the
 //! same bits.
 
 use super::Float;
+use super::isa::Isa;
 
 /// An element as the inner loops hold it: `f32` or `f64`, or a pair of 16-bit integers whose
 /// products are both added (see [`pair`]).
 pub trait Cell: Copy + Default + Send + Sync + 'static {
     fn tiles(isa: Isa) -> &'static Tiles<Self>;
-}
-
-/// An instruction set that tiles are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// What the target is sure to have.
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Isa {
-    /// Those that this CPU has, the best first.
-    pub fn available() -> impl Iterator<Item = Isa> {
-        #[cfg(target_arch = "x86_64")]
-        let special = [
-            (Isa::Avx512, is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")),
-            (Isa::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
-        ];
-        #[cfg(not(target_arch = "x86_64"))]
-        let special: [(Isa, bool); 0] = [];
-        special.into_iter().filter_map(|(isa, has)| has.then_some(isa)).chain([Isa::Portable])
-    }
-
-    pub fn best() -> Isa {
-        Isa::available().next().unwrap_or(Isa::Portable)
-    }
 }
 
 /// The tiles of one instruction set.
@@ -194,14 +166,14 @@ impl Cell for f32 {
         match isa {
             Isa::Portable => tiles!(Portable<f32>, f32, 8),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => tiles!(
+            Isa::Avx2 | Isa::AvxVnni => tiles!(
                 #[target_feature(enable = "avx2,fma")]
                 x86::F32x8,
                 f32,
                 4
             ),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => tiles!(
+            Isa::Avx512 | Isa::Avx512Vnni => tiles!(
                 #[target_feature(enable = "avx512f")]
                 x86::F32x16,
                 f32,
@@ -216,14 +188,14 @@ impl Cell for f64 {
         match isa {
             Isa::Portable => tiles!(Portable<f64>, f64, 8),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => tiles!(
+            Isa::Avx2 | Isa::AvxVnni => tiles!(
                 #[target_feature(enable = "avx2,fma")]
                 x86::F64x4,
                 f64,
                 4
             ),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => tiles!(
+            Isa::Avx512 | Isa::Avx512Vnni => tiles!(
                 #[target_feature(enable = "avx512f")]
                 x86::F64x8,
                 f64,
@@ -238,14 +210,14 @@ impl Cell for i32 {
         match isa {
             Isa::Portable => tiles!(Portable<i32>, i32, 8),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => tiles!(
+            Isa::Avx2 | Isa::AvxVnni => tiles!(
                 #[target_feature(enable = "avx2")]
                 x86::I32x8,
                 i32,
                 4
             ),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => tiles!(
+            Isa::Avx512 | Isa::Avx512Vnni => tiles!(
                 #[target_feature(enable = "avx512f,avx512bw")]
                 x86::I32x16,
                 i32,

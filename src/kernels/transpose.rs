@@ -6,7 +6,7 @@
 //! input, whose outputs come in reverse.
 
 use super::geometry::{TransposeAxis, TransposePlan};
-use super::simd::Isa;
+use super::isa::Isa;
 use super::{
     Accumulator, Byte, Conv2d, ConvTranspose2d, Error, Float, buffer, check_length, check_optional, conv,
 };

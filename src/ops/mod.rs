@@ -12,6 +12,7 @@ mod known;
 mod number;
 mod onnx_form;
 mod operator;
+mod prepared;
 mod registry;
 mod schema;
 mod window;
@@ -81,6 +82,7 @@ pub use onnx_form::{
 pub use operator::{
     Arithmetic, DeviceLayer, Example, LayerCall, LayerOperand, Operator, Quantize, QuantizedLayer, Why,
 };
+pub use prepared::{Held, Prepared};
 pub use registry::Registry;
 pub use schema::{Accuracy, AttrSpec, Default, OperandSpec, Presence, Schema, State};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::fixed::FixedPointLayer;
 use super::layer::Step;
-use super::{Call, Inputs, Lift, LowerCx, Lowered, OpError, Schema};
+use super::{Call, Inputs, Lift, LowerCx, Lowered, OpError, Prepared, Schema};
 use crate::ir::{Attrs, Range};
 use crate::tensor::{AffineGrid, Tensor, TensorType};
 
@@ -18,7 +18,8 @@ pub enum Arithmetic {
     F32,
 }
 
-/// An operator. Every face is required: one that an operator does not have says so in words.
+/// An operator. Every face but [`Operator::prepare`] is required: one that an operator does not have says so in
+/// words.
 pub trait Operator: Send + Sync {
     fn schema(&self) -> Schema;
 
@@ -29,6 +30,12 @@ pub trait Operator: Send + Sync {
     ///
     /// Float operators compute in the storage of their operands (f32 or f64).
     fn eval(&self, inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, OpError>;
+
+    /// The application made ready to run many times. `constants` has the tensors of its constant operands. `None`
+    /// where [`Operator::eval`] is as good.
+    fn prepare(&self, _constants: &Inputs, _arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        None
+    }
 
     /// How the float form becomes the integer form.
     fn quantize(&self) -> Quantize;

@@ -217,6 +217,22 @@ pub fn quantize_linear(x: f32, scale: f32, zero: i64, range: (i64, i64)) -> i64 
     (quotient as i64).saturating_add(zero).clamp(range.0, range.1)
 }
 
+/// [`quantize_linear`] to a byte, in steps that compilers turn into vectors. The range is within -128 to 255, as is
+/// zero.
+#[inline(always)]
+pub fn quantize_linear_to_byte(x: f32, scale: f32, zero: i32, range: (i32, i32)) -> i32 {
+    // Beyond these bounds every sum is saturated. NaN gets the lower one.
+    const BOUND: f32 = 1024.0;
+    let quotient = x / scale;
+    let quotient = if quotient > -BOUND { quotient } else { -BOUND };
+    let quotient = if quotient < BOUND { quotient } else { BOUND };
+    // Adding 1.5 * 2^23, where floats lie 1 apart, rounds to the nearest integer, ties to even; their bits count
+    // the integers.
+    const INTEGERS: f32 = 12_582_912.0;
+    let integer = (quotient + INTEGERS).to_bits() as i32 - INTEGERS.to_bits() as i32;
+    (integer + zero).clamp(range.0, range.1)
+}
+
 // ---- P3: weights
 
 /// P3, one filter's weights as symmetric int8: `m = max(max|x|, 2^-16)`, `scale = 127 / m`,

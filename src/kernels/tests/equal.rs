@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use proptest::prelude::*;
 
-use super::super::simd::Isa;
+use super::super::isa::Isa;
 use super::super::*;
 use crate::kernels::{conv, dense, transpose};
 

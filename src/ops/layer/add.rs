@@ -5,18 +5,20 @@ use std::sync::Arc;
 use super::Form;
 use super::body;
 use super::chain::{self, Source, Step};
-use super::integer::{self, Rescale};
+use super::integer::{self, Rescale, Tail};
 use super::lifting::{Parameters, with_scale};
 use super::limits;
 use super::op_type::{Activation, Base, OpType, Pool};
+use super::prepared::{Kernel, PreparedLayer};
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
+use crate::kernels::image::{Channelwise, OFFSET};
 use crate::ops::body::Body;
 use crate::ops::bound;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
-    Why,
+    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize, QuantizedLayer, Schema,
+    Version, Why,
 };
 use crate::tensor::round::exponent_of;
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
@@ -95,6 +97,30 @@ fn eval_integer(inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, 
             call.result(sizes, int32.map_err(|_| call.unsupported("a result beyond 32 bits"))?)
         }
     }
+}
+
+/// As a weighted sum of two images. `None` for int32 results, and for shifts that are no 16-bit integers.
+fn prepare(constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+    let call = &constants.call;
+    let shape = &call.ty(A).ok()?.shape;
+    let (rank, channels) = (shape.rank(), shape.get(1)?.fixed()?);
+    if !matches!(rank, 2 | 4) {
+        return None;
+    }
+    let (a, b) = (constants.elements::<i32>(A_SHIFT).ok()?, constants.elements::<i32>(B_SHIFT).ok()?);
+    let shifts = (0..channels).flat_map(|i| [params::per_index(a, i), params::per_index(b, i)]);
+    let shifts: Vec<i16> = shifts.map(|shift| shift?.try_into().ok()).collect::<Option<_>>()?;
+    let rescale = Rescale::new(&[1], constants.opt_elements::<f32>(S_OUT).ok()??, arithmetic)?;
+    let tail = Tail {
+        max_pool: None,
+        table: None,
+        relu: false,
+        ceiling: None,
+        global: false,
+        rescale: Some(rescale),
+    };
+    let layer = Channelwise::sum(channels, 2, OFFSET, &shifts, None, tail.of_images(channels)?).ok()?;
+    Some(Box::new(PreparedLayer { kernel: Kernel::Channelwise(layer), pool: None, rank }))
 }
 
 /// hardware-ops §5.5, *Add*.
@@ -252,6 +278,10 @@ impl Operator for QuantizedAdd {
             Form::Float => chain::eval(&chain(&inputs.call)?, inputs),
             Form::Integer => eval_integer(inputs, arithmetic),
         }
+    }
+
+    fn prepare(&self, constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        prepare(constants, arithmetic)
     }
 
     fn quantize(&self) -> Quantize {

@@ -8,11 +8,12 @@ use super::lifting::{output_scales, set_grid, with_scale};
 use super::limits;
 use super::{expect_integer_form, params};
 use crate::ir::{Attrs, ValueId};
+use crate::kernels::image::{self, Buffers};
 use crate::ops::body::Body;
 use crate::ops::{
-    Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema,
-    Why,
+    Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Held, Inputs, LayerCall, LayerOperand, Lift,
+    LiftCx, LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize,
+    QuantizedLayer, Schema, Why,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -47,6 +48,24 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
         why: vec![Why::new("scale", "that of the operand which the channel comes from").value(&scales)],
         grid: AffineGrid::hardware(DType::I8, scales),
     })
+}
+
+/// The concatenation of two images.
+struct PreparedConcat;
+
+impl Prepared for PreparedConcat {
+    fn run(&self, operands: &[Option<&Held>], buffers: &mut Buffers) -> Option<Vec<Held>> {
+        let &[Some(a), Some(b)] = operands else { return None };
+        let (mut made_a, mut made_b) = (None, None);
+        let (x1, x2) = (a.image(&mut made_a, buffers)?, b.image(&mut made_b, buffers)?);
+        let image = image::concat(x1, x2, buffers).ok()?;
+        [made_a, made_b].into_iter().flatten().for_each(|image| buffers.give_back(image));
+        Some(vec![Held::Image(image, a.rank())])
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
 }
 
 fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
@@ -106,6 +125,11 @@ impl Operator for QuantizedConcat {
 
     fn eval(&self, inputs: &Inputs, _: Arithmetic) -> Result<Vec<Tensor>, OpError> {
         chain::eval(&chain(&inputs.call)?, inputs)
+    }
+
+    fn prepare(&self, constants: &Inputs, _: Arithmetic) -> Option<Box<dyn Prepared>> {
+        let x = constants.call.ty(0).ok()?;
+        (x.storage() == DType::I8 && matches!(x.shape.rank(), 2 | 4)).then(|| Box::new(PreparedConcat) as _)
     }
 
     fn quantize(&self) -> Quantize {

@@ -9,15 +9,17 @@ use super::lifting::{Parameters, with_scale};
 use super::limits;
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
 use super::params::{self, Kernel};
+use super::prepared::{self, PreparedLayer};
 use super::{Form, activation, activation_step, ceiling, ceiling_is_in_place, expect_integer_form};
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels;
+use crate::kernels::image::{Conv, ConvShape, OFFSET};
 use crate::ops::body::Body;
 use crate::ops::bound;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema, Version,
-    Why,
+    LowerCx, Lowered, OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize, QuantizedLayer, Schema,
+    Version, Why,
 };
 use crate::tensor::{AffineGrid, DType, Tensor, TensorType};
 
@@ -96,21 +98,50 @@ fn sum<S: Sum>(inputs: &Inputs, arithmetic: Arithmetic) -> Result<Vec<Tensor>, O
         inputs.elements(W)?,
         bias.as_deref(),
     );
+    integer::finish(call, call.kernel(acc)?, vec![batch, filters], &tail(inputs, arithmetic)?)
+}
+
+fn tail<'a>(inputs: &Inputs<'a>, arithmetic: Arithmetic) -> Result<Tail<'a>, OpError> {
+    let call = &inputs.call;
     let rescale = if is_scaled(call) {
         let rescale = Rescale::new(inputs.elements(M)?, inputs.elements(S_OUT)?, arithmetic);
         Some(rescale.ok_or_else(|| call.broken("C9", "every element of s_out is a power of two"))?)
     } else {
         None
     };
-    let tail = Tail {
+    Ok(Tail {
         max_pool: None,
         table: None,
         relu: activation(call)? != Activation::None,
         ceiling: inputs.opt_elements(MAX_VALUE)?,
         global: false,
         rescale,
+    })
+}
+
+/// As a convolution whose kernel is all of the map. `None` where sums may leave 32 bits.
+fn prepare(constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+    let call = &constants.call;
+    let (weights, bias) = (constants.elements::<i8>(W).ok()?, constants.opt_elements::<i32>(B).ok()?);
+    let &[filters, features] = constants.get(W).ok()?.sizes() else { return None };
+    if !bound::fits_i32(proof(weights, filters, bias).accumulator) {
+        return None;
+    }
+    let sizes: Vec<Option<usize>> = call.ty(X).ok()?.shape.iter().map(|dim| dim.fixed()).collect();
+    let (channels, kernel) = match sizes[..] {
+        [_, Some(channels)] => (channels, [1, 1]),
+        [_, Some(channels), Some(rows), Some(columns)] => (channels, [rows, columns]),
+        _ => return None,
     };
-    integer::finish(call, call.kernel(acc)?, vec![batch, filters], &tail)
+    if channels * kernel[0] * kernel[1] != features {
+        return None;
+    }
+    let tail = tail(constants, arithmetic).ok()?.of_images(filters)?;
+    let shape = ConvShape { filters, channels, kernel, strides: [1, 1], pads: [0; 4] };
+    let scaled = tail.rescale.is_some();
+    let conv = Conv::new(shape, OFFSET, weights, bias, None, tail).ok()?;
+    let kernel = if scaled { prepared::Kernel::Conv(conv) } else { prepared::Kernel::Integers(conv) };
+    Some(Box::new(PreparedLayer { kernel, pool: None, rank: 2 }))
 }
 
 /// hardware-ops §5.2, §5.3, §5.5 and §5.6.
@@ -274,6 +305,10 @@ impl Operator for QuantizedDense1D {
             // 2^64 bytes of weights would be needed to pass 64 bits.
             sum::<i64>(inputs, arithmetic)
         }
+    }
+
+    fn prepare(&self, constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        prepare(constants, arithmetic)
     }
 
     fn quantize(&self) -> Quantize {

@@ -6,12 +6,13 @@ use super::lifting::{opt_output_scales, set_grid, vector, with_scale};
 use super::limits::Limit;
 use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
+use crate::kernels::image::{Buffers, Image, OFFSET};
 use crate::ops::body::Body;
 use crate::ops::{
-    Arithmetic, BRAINCHIP, Bound, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
-    OnnxFunction, OnnxNode, OpError, Operator, Quantize, Schema, Why,
+    Arithmetic, BRAINCHIP, Bound, Call, Example, Held, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
+    OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize, Schema, Why,
 };
-use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear};
+use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear, quantize_linear_to_byte};
 use crate::tensor::{AffineGrid, DType, Direction, Element, Shape, Tensor, TensorType};
 
 const X: usize = 0;
@@ -146,6 +147,39 @@ fn permutation(call: &Call) -> Result<Vec<usize>, OpError> {
     Ok(perm)
 }
 
+/// The quantizer of floats whose axes keep their order.
+struct PreparedQuantizer {
+    /// Real per integer, one or one for each channel, as zeros are.
+    scales: Vec<f32>,
+    zeros: Vec<i32>,
+    is_i8: bool,
+}
+
+impl Prepared for PreparedQuantizer {
+    fn run(&self, operands: &[Option<&Held>], buffers: &mut Buffers) -> Option<Vec<Held>> {
+        let x = operands.first().copied().flatten()?.tensor()?;
+        let (sizes, rank) = match *x.sizes() {
+            [batch, channels] => ([batch, channels, 1, 1], 2),
+            [batch, channels, height, width] => ([batch, channels, height, width], 4),
+            _ => return None,
+        };
+        let (offset, range) = if self.is_i8 { (OFFSET, (-128, 127)) } else { (0, (0, 255)) };
+        let parameters: Vec<(f32, i32)> = (0..sizes[1])
+            .map(|channel| Some((per_index(&self.scales, channel)?, per_index(&self.zeros, channel)?)))
+            .collect::<Option<_>>()?;
+        let image = Image::from_planes(buffers, sizes, offset, x.elements::<f32>()?, |channel, x| {
+            let (scale, zero) = parameters[channel];
+            // From 0 to 255.
+            (quantize_linear_to_byte(x, scale, zero, range) + i32::from(offset)) as u8
+        });
+        Some(vec![Held::Image(image.ok()?, rank)])
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(&*self.scales) + size_of_val(&*self.zeros)
+    }
+}
+
 /// `function` for uint8 as for int8: the zero point carries the storage.
 fn function(name: &str, _: Bound) -> Result<OnnxFunction, OpError> {
     let mut body = Body::default();
@@ -252,6 +286,22 @@ impl Operator for InputQuantizer {
             DType::U8 => call.result::<u8>(&sizes, quantized((0, 255)).map(|q| q as u8).collect()),
             _ => call.result::<i8>(&sizes, quantized((-128, 127)).map(|q| q as i8).collect()),
         }
+    }
+
+    fn prepare(&self, constants: &Inputs, _: Arithmetic) -> Option<Box<dyn Prepared>> {
+        let call = &constants.call;
+        let perm = permutation(call).ok()?;
+        if !matches!(perm.len(), 2 | 4) || !perm.is_sorted() || call.ty(X).ok()?.storage() != DType::F32 {
+            return None;
+        }
+        let zeros = constants.get(ZERO).ok()?;
+        let is_i8 = zeros.dtype() == DType::I8;
+        let zeros: Vec<i32> = match zeros {
+            Tensor::U8(zeros) => zeros.iter().map(|&zero| zero.into()).collect(),
+            _ => constants.elements::<i8>(ZERO).ok()?.iter().map(|&zero| zero.into()).collect(),
+        };
+        let scales = constants.elements::<f32>(SCALE).ok()?.to_vec();
+        Some(Box::new(PreparedQuantizer { scales, zeros, is_i8 }))
     }
 
     fn quantize(&self) -> Quantize {

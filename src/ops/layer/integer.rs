@@ -27,10 +27,10 @@ pub struct Tail<'a> {
 
 /// Multipliers and exponents of divisors, per channel or one for all.
 pub struct Rescale<'a> {
-    multipliers: &'a [u8],
+    pub(super) multipliers: &'a [u8],
     /// `None` for a divisor of 0, which only f32 divides by.
-    exponents: Vec<Option<i32>>,
-    arithmetic: Arithmetic,
+    pub(super) exponents: Vec<Option<i32>>,
+    pub(super) arithmetic: Arithmetic,
 }
 
 impl<'a> Rescale<'a> {

@@ -12,6 +12,7 @@ mod lifting;
 mod limits;
 mod op_type;
 mod params;
+mod prepared;
 #[cfg(test)]
 mod tests;
 

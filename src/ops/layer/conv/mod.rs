@@ -3,6 +3,7 @@
 mod device;
 mod onnx;
 mod parameters;
+mod prepared;
 
 use super::chain::{self, Source, Step};
 use super::following::{self, Following, Labels};
@@ -14,7 +15,7 @@ use crate::kernels::{self, Byte, Conv2d, Pool2d};
 use crate::ops::bound;
 use crate::ops::{
     Arithmetic, Bound, Call, Default, DeviceLayer, Example, Inputs, LayerCall, Lift, LowerCx, Lowered,
-    OpError, Operator, Quantize, QuantizedLayer, Schema,
+    OpError, Operator, Prepared, Quantize, QuantizedLayer, Schema,
 };
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
@@ -259,6 +260,10 @@ impl Operator for QuantizedConv {
             DType::U8 => self.eval_integer::<u8>(inputs, arithmetic),
             _ => chain::eval(&chain(&inputs.call, self.depthwise)?, inputs),
         }
+    }
+
+    fn prepare(&self, constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        prepared::prepare(constants, self.depthwise, arithmetic)
     }
 
     fn quantize(&self) -> Quantize {

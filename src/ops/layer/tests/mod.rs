@@ -5,11 +5,15 @@ mod device;
 mod files;
 mod forms;
 mod parameters;
+mod prepared;
 mod table;
 mod transpose;
 
 use crate::ir::{Attrs, Range};
-use crate::ops::{Arithmetic, Call, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry};
+use crate::kernels::image::Buffers;
+use crate::ops::{
+    Arithmetic, Call, Held, Inputs, LayerCall, LayerOperand, OpError, Quantize, QuantizedLayer, Registry,
+};
 use crate::tensor::{AffineGrid, Tensor, TensorType};
 
 /// Every operator of this directory.
@@ -27,11 +31,38 @@ const LAYERS: [&str; 11] = [
     "Dequantizer",
 ];
 
-/// The only result of an application.
+/// The only result of an application. Where the operator can be made ready, that form gives the same.
 fn run(op: &str, attrs: &Attrs, operands: &[Option<Tensor>], how: Arithmetic) -> Result<Tensor, OpError> {
     let registry = Registry::built_in();
     let attrs = registry.complete(op, attrs.clone())?;
-    Ok(registry.eval(op, &attrs, operands, how)?.remove(0))
+    let result = registry.eval(op, &attrs, operands, how)?.remove(0);
+    if let Some(found) = prepared(&registry, op, &attrs, operands, how) {
+        assert_eq!(result, found, "made ready");
+    }
+    Ok(result)
+}
+
+/// The result of the application made ready, if it can be.
+fn prepared(
+    registry: &Registry,
+    op: &str,
+    attrs: &Attrs,
+    operands: &[Option<Tensor>],
+    how: Arithmetic,
+) -> Option<Tensor> {
+    let entry = registry.get(op).unwrap();
+    let inputs = if matches!(op, "QuantizedAdd" | "QuantizedConcat") { 2 } else { 1 };
+    let types: Vec<Option<TensorType>> =
+        operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+    let constants: Vec<Option<Tensor>> =
+        operands.iter().enumerate().map(|(at, tensor)| tensor.clone().filter(|_| at >= inputs)).collect();
+    let call = Call { schema: &entry.schema, attrs, operands: &types };
+    let prepared = entry.operator.prepare(&Inputs { call, tensors: &constants }, how)?;
+    let held: Vec<Option<Held>> =
+        operands.iter().take(inputs).map(|tensor| tensor.clone().map(Held::Tensor)).collect();
+    let held: Vec<Option<&Held>> = held.iter().map(Option::as_ref).collect();
+    let results = prepared.run(&held, &mut Buffers::default())?;
+    results[0].tensor().map(|tensor| tensor.into_owned())
 }
 
 fn exact(op: &str, attrs: &Attrs, operands: &[Option<Tensor>]) -> Tensor {

@@ -1,0 +1,130 @@
+//! What the inner loops need of an instruction set.
+
+/// Vectors of 32-bit integers in registers.
+///
+/// # Safety
+///
+/// The functions may be called only where the processor has the instruction set that the type stands for.
+/// Pointers are to as many elements as the function says, at any alignment.
+pub trait Lanes: 'static {
+    /// Integers in a vector.
+    const LANES: usize;
+    /// Activations in a cell of 32 bits: 4 as bytes, or 2 as 16-bit integers.
+    const VALUES: usize;
+    type Vector: Copy;
+    /// Twice [`Lanes::LANES`] 16-bit integers.
+    type Wide: Copy;
+
+    /// Reads a vector.
+    unsafe fn load(from: *const i32) -> Self::Vector;
+    /// Writes a vector.
+    unsafe fn store(vector: Self::Vector, to: *mut i32);
+    /// Reads a cell into every lane.
+    unsafe fn cell(from: *const u8) -> Self::Vector;
+    /// Adds to each lane of `sums` the products of a cell of activations with one of weights.
+    unsafe fn dot(sums: Self::Vector, activations: Self::Vector, weights: Self::Vector) -> Self::Vector;
+    /// `(min(max(x, low), high) * factor + add) >> shift` with five parameters in this order.
+    unsafe fn rescale(x: Self::Vector, parameters: [Self::Vector; PARAMETERS - 1]) -> Self::Vector;
+    /// Writes the first `count` lanes of vectors, each saturated to a byte.
+    unsafe fn store_bytes<const N: usize>(vectors: [Self::Vector; N], to: *mut u8, count: usize);
+
+    /// Reads as many bytes as there are integers.
+    unsafe fn widen(from: *const u8) -> Self::Wide;
+    /// The integers of `a` and `b` side by side, those of channel [`Lanes::channel`]`(i)` in lane `i`.
+    unsafe fn pairs(a: Self::Wide, b: Self::Wide) -> [Self::Vector; 2];
+    /// Adds to each lane of `sums` the two products of a pair of activations with one of weights.
+    unsafe fn dot_pairs(sums: Self::Vector, activations: Self::Vector, weights: Self::Vector)
+    -> Self::Vector;
+    /// Writes the first `count` channels of two vectors in the order of [`Lanes::pairs`], each saturated to a
+    /// byte.
+    unsafe fn store_pairs(vectors: [Self::Vector; 2], to: *mut u8, count: usize);
+    /// The channel of a lane of the two vectors that [`Lanes::pairs`] gives.
+    fn channel(lane: usize) -> usize;
+}
+
+/// The parameters of [`Lanes::rescale`], and the bias before them.
+pub const PARAMETERS: usize = 6;
+
+/// Vectors as arrays, for the compiler to put in registers where it can.
+pub struct Portable;
+
+const LANES: usize = 4;
+
+impl Lanes for Portable {
+    const LANES: usize = LANES;
+    const VALUES: usize = 2;
+    type Vector = [i32; LANES];
+    type Wide = [i16; 2 * LANES];
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self::Vector {
+        unsafe { from.cast::<Self::Vector>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(vector: Self::Vector, to: *mut i32) {
+        unsafe { to.cast::<Self::Vector>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn cell(from: *const u8) -> Self::Vector {
+        [unsafe { from.cast::<i32>().read_unaligned() }; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: Self::Vector, activations: Self::Vector, weights: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|i| {
+            let (a, w) = (activations[i], weights[i]);
+            let low = i32::from(a as i16) * i32::from(w as i16);
+            let high = (a >> 16) * (w >> 16);
+            sums[i].wrapping_add(low.wrapping_add(high))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn rescale(
+        x: Self::Vector,
+        [low, high, factor, add, shift]: [Self::Vector; PARAMETERS - 1],
+    ) -> Self::Vector {
+        std::array::from_fn(|i| {
+            let x = x[i].max(low[i]).min(high[i]);
+            x.wrapping_mul(factor[i]).wrapping_add(add[i]) >> (shift[i] & 31)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes<const N: usize>(vectors: [Self::Vector; N], to: *mut u8, count: usize) {
+        for (at, x) in vectors.into_iter().flatten().take(count).enumerate() {
+            unsafe { to.add(at).write(x.clamp(0, 255) as u8) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn widen(from: *const u8) -> Self::Wide {
+        unsafe { from.cast::<[u8; 2 * LANES]>().read_unaligned() }.map(i16::from)
+    }
+
+    #[inline(always)]
+    unsafe fn pairs(a: Self::Wide, b: Self::Wide) -> [Self::Vector; 2] {
+        let pair = |i: usize| i32::from(a[i]) & 0xffff | i32::from(b[i]) << 16;
+        [std::array::from_fn(pair), std::array::from_fn(|i| pair(LANES + i))]
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(
+        sums: Self::Vector,
+        activations: Self::Vector,
+        weights: Self::Vector,
+    ) -> Self::Vector {
+        unsafe { Self::dot(sums, activations, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(vectors: [Self::Vector; 2], to: *mut u8, count: usize) {
+        unsafe { Self::store_bytes(vectors, to, count) }
+    }
+
+    fn channel(lane: usize) -> usize {
+        lane
+    }
+}
