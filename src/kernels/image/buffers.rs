@@ -1,8 +1,9 @@
 //! Images, and the memory that they are in.
 
-use super::{OFFSET, SLACK};
+use super::{OFFSET, SLACK, for_each_task};
 use crate::kernels::Error;
 use crate::kernels::geometry::product;
+use crate::kernels::shared::Shared;
 
 /// Bytes `[batch, height, width, stride]`, of which the first `channels` of the last axis are values and
 /// the others nothing.
@@ -60,12 +61,12 @@ impl Image {
     ///
     /// # Errors
     /// As for [`Buffers::image`]; or elements of another number.
-    pub fn from_planes<T: Copy>(
+    pub fn from_planes<T: Copy + Sync>(
         buffers: &mut Buffers,
         sizes: [usize; 4],
         offset: u8,
         elements: &[T],
-        byte: impl Fn(usize, T) -> u8,
+        byte: impl Fn(usize, T) -> u8 + Sync,
     ) -> Result<Image, Error> {
         let mut image = buffers.image(sizes, offset)?;
         let [batch, channels, height, width] = sizes;
@@ -74,20 +75,32 @@ impl Image {
         if elements.is_empty() {
             return Ok(image);
         }
-        // A run of bytes is made first, so that it is made in vectors.
-        let mut run = [0u8; 256];
-        let images =
-            image.bytes.chunks_exact_mut(pixels * stride).zip(elements.chunks_exact(pixels * channels));
-        for (bytes, planes) in images {
-            for (channel, plane) in planes.chunks_exact(pixels).enumerate() {
-                let bytes = bytes.chunks_mut(run.len() * stride);
-                for (bytes, elements) in bytes.zip(plane.chunks(run.len())) {
-                    run.iter_mut().zip(elements).for_each(|(to, &value)| *to = byte(channel, value));
-                    let bytes = bytes[channel..].iter_mut().step_by(stride);
-                    bytes.zip(&run[..elements.len()]).for_each(|(to, &byte)| *to = byte);
+        const RUN: usize = 256;
+        let runs = pixels.div_ceil(RUN);
+        let shared = Shared::new(&mut image.bytes);
+        for_each_task(batch * runs, batch * pixels * stride * 4, |task| {
+            let (image, first) = (task / runs, task % runs * RUN);
+            let here = first..(first + RUN).min(pixels);
+            let start = (image * pixels + first) * stride;
+            // SAFETY: no other task has these pixels.
+            let to = unsafe { shared.slice(start, here.len() * stride) };
+            // Made channel by channel in vectors, and written four channels at a time.
+            let mut four = [[0u8; RUN]; 4];
+            for channel in (0..channels).step_by(4) {
+                for (run, channel) in four.iter_mut().zip(channel..channels.min(channel + 4)) {
+                    let plane = &elements[(image * channels + channel) * pixels..][here.clone()];
+                    run.iter_mut().zip(plane).for_each(|(to, &value)| *to = byte(channel, value));
+                }
+                for (at, to) in to.chunks_exact_mut(stride).enumerate() {
+                    to[channel..channel + 4].copy_from_slice(&[
+                        four[0][at],
+                        four[1][at],
+                        four[2][at],
+                        four[3][at],
+                    ]);
                 }
             }
-        }
+        });
         Ok(image)
     }
 

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::lanes::{Lanes, PARAMETERS, Portable};
-use super::tail::Tail;
+use super::lanes::{Bounds, Lanes, PARAMETERS, Portable};
+use super::tail::{Parameters, Tail};
 use super::{Buffers, Image, OFFSET, SLACK, for_each_task};
 use crate::kernels::geometry::Axis;
 use crate::kernels::isa::Isa;
@@ -21,10 +21,7 @@ pub struct Channelwise {
     form: &'static Form,
     /// For each block of channels and pair of taps: two vectors of pairs of weights.
     weights: Vec<i32>,
-    /// For each block of channels, two vectors of biases and of each parameter of [`Lanes::rescale`].
-    parameters: Vec<i32>,
-    /// The parameters do all that the tail says.
-    in_vectors: bool,
+    parameters: Parameters,
 }
 
 /// Where taps read.
@@ -56,6 +53,8 @@ struct Row<'a> {
     pixels: usize,
     weights: *const i32,
     parameters: *const i32,
+    bounds: Bounds,
+    clamped: bool,
     to: To,
 }
 
@@ -79,8 +78,12 @@ unsafe fn row<L: Lanes, const PAIRS: usize>(row: &Row) {
         let half = |i: usize| row.parameters.add(i * PARAMETERS * L::LANES);
         let bias = [L::load(half(0)), L::load(half(1))];
         // Read here, as writing a pixel could change what is read again.
-        let scales: [[L::Vector; PARAMETERS - 1]; 2] =
-            std::array::from_fn(|i| std::array::from_fn(|p| L::load(half(i).add((p + 1) * L::LANES))));
+        let [_, factor, add, shift, low, high]: [[L::Vector; 2]; PARAMETERS] =
+            std::array::from_fn(|p| std::array::from_fn(|i| L::load(half(i).add(p * L::LANES))));
+        let scaled = |x: L::Vector, i: usize| {
+            let x = if row.clamped { L::clamp(x, low[i], high[i]) } else { x };
+            L::rescale(x, factor[i], add[i], shift[i])
+        };
         let weights = |pair: usize| {
             let w = row.weights.add(2 * pair * L::LANES);
             [L::load(w), L::load(w.add(L::LANES))]
@@ -90,19 +93,18 @@ unsafe fn row<L: Lanes, const PAIRS: usize>(row: &Row) {
         for pixel in 0..row.pixels {
             let at = pixel * row.step;
             let mut sums = bias;
-            let mut add = |[a, b]: [*const u8; 2], [w, v]: [L::Vector; 2]| {
+            let mut add_pair = |[a, b]: [*const u8; 2], [w, v]: [L::Vector; 2]| {
                 let [low, high] = L::pairs(L::widen(a.add(at)), L::widen(b.add(at)));
                 sums = [L::dot_pairs(sums[0], low, w), L::dot_pairs(sums[1], high, v)];
             };
-            known.into_iter().for_each(|(taps, weights)| add(taps, weights));
+            known.into_iter().for_each(|(taps, weights)| add_pair(taps, weights));
             if PAIRS == 0 {
-                (0..row.taps.len() / 2).for_each(|pair| add(taps(pair), weights(pair)));
+                (0..row.taps.len() / 2).for_each(|pair| add_pair(taps(pair), weights(pair)));
             }
             match row.to {
                 To::Bytes(to, step, count) => {
-                    let [low, high] = scales;
-                    let scaled = [L::rescale(sums[0], low), L::rescale(sums[1], high)];
-                    L::store_pairs(scaled, to.add(pixel * step), count);
+                    let scaled = [scaled(sums[0], 0), scaled(sums[1], 1)];
+                    L::store_pairs(scaled, row.bounds, to.add(pixel * step), count);
                 }
                 To::Sums(to) => {
                     L::store(sums[0], to.add(2 * pixel * L::LANES));
@@ -226,36 +228,31 @@ impl Channelwise {
             return Err(Error::Geometry);
         }
         let form = Form::of(isa);
-        let scales = tail.in_32_bits(channels);
         let weight = |channel: usize, tap: usize| {
             if channel < channels && tap < taps { weights[channel * taps + tap] } else { 0 }
         };
-        let (mut packed, mut parameters) = (Vec::new(), Vec::new());
-        for first in (0..channels).step_by(form.channels) {
-            let lanes: Vec<usize> = (0..form.channels).map(|lane| first + (form.channel)(lane)).collect();
+        let lane = |lane: usize| lane / form.channels * form.channels + (form.channel)(lane % form.channels);
+        let order: Vec<usize> = (0..channels.next_multiple_of(form.channels)).map(lane).collect();
+        let mut packed = Vec::new();
+        for block in order.chunks_exact(form.channels) {
             for tap in (0..taps).step_by(2) {
                 let pair = |&channel: &usize| {
                     i32::from(weight(channel, tap)) & 0xffff | i32::from(weight(channel, tap + 1)) << 16
                 };
-                packed.extend(lanes.iter().map(pair));
-            }
-            for lanes in lanes.chunks_exact(form.channels / 2) {
-                let corrected = |&channel: &usize| {
-                    let sum = (0..taps).fold(0i32, |sum, tap| sum.wrapping_add(weight(channel, tap).into()));
-                    let bias = bias.and_then(|bias| bias.get(channel)).copied().unwrap_or(0);
-                    bias.wrapping_sub(i32::from(offset).wrapping_mul(sum))
-                };
-                parameters.extend(lanes.iter().map(corrected));
-                for i in 0..PARAMETERS - 1 {
-                    let of = |&channel: &usize| {
-                        scales.as_ref().and_then(|scales| scales.get(channel)).map_or(0, |scale| scale[i])
-                    };
-                    parameters.extend(lanes.iter().map(of));
-                }
+                packed.extend(block.iter().map(pair));
             }
         }
-        let in_vectors = scales.is_some();
-        Ok(Self { channels, taps, window, tail, offset, form, weights: packed, parameters, in_vectors })
+        let largest = if offset == OFFSET { 128 } else { 255 };
+        let (mut corrected, mut bounds) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+        for (channel, weights) in weights.chunks_exact(taps).enumerate() {
+            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+            let bias = bias.map_or(0, |bias| bias[channel]);
+            corrected.push(bias.wrapping_sub(i32::from(offset).wrapping_mul(sum)));
+            let magnitude: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
+            bounds.push(magnitude * largest + u64::from(bias.unsigned_abs()));
+        }
+        let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.channels / 2);
+        Ok(Self { channels, taps, window, tail, offset, form, weights: packed, parameters })
     }
 
     /// How many images it reads.
@@ -268,7 +265,7 @@ impl Channelwise {
 
     /// Bytes that the weights take.
     pub fn size(&self) -> usize {
-        size_of_val(&*self.weights) + size_of_val(&*self.parameters)
+        size_of_val(&*self.weights) + self.parameters.size()
     }
 
     /// Convolves an image, or sums as many as there are taps. The result is of int8.
@@ -416,8 +413,12 @@ impl Channelwise {
             }
             let weights = &self.weights[block * pairs * self.form.channels..][..pairs * self.form.channels];
             let parameters = PARAMETERS * self.form.channels;
-            let parameters = &self.parameters[block * parameters..][..parameters];
-            let to = if self.in_vectors {
+            let parameters = &self.parameters.vectors[block * parameters..][..parameters];
+            let (low, high) = (&self.parameters.low[channels..], &self.parameters.high[channels..]);
+            assert!(low.len().min(high.len()) >= SLACK);
+            let (bounds, clamped) =
+                (Bounds { low: low.as_ptr(), high: high.as_ptr() }, self.parameters.clamped);
+            let to = if self.parameters.complete {
                 let length = (pixels - 1) * stride + here.len();
                 // SAFETY: no other task has these pixels; blocks of this one come one after the other.
                 let bytes = unsafe { output.slice(first * stride + here.start, length) };
@@ -427,7 +428,7 @@ impl Channelwise {
                 To::Sums(sums.as_mut_ptr())
             };
             let (weights, parameters) = (weights.as_ptr(), parameters.as_ptr());
-            let operands = Row { taps: &starts, step, pixels, weights, parameters, to };
+            let operands = Row { taps: &starts, step, pixels, weights, parameters, bounds, clamped, to };
             // SAFETY: the form is that of an instruction set which this processor has; the assertion and the
             // slices are the bounds of all that it touches.
             unsafe { row(&operands) };

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::lanes::{Lanes, PARAMETERS, Portable};
-use super::tail::Tail;
-use super::{Buffers, Image, OFFSET, for_each_task};
+use super::lanes::{Bounds, Lanes, PARAMETERS, Portable};
+use super::tail::{Parameters, Tail};
+use super::{Buffers, Image, OFFSET, SLACK, for_each_task};
 use crate::kernels::geometry::Axis;
 use crate::kernels::isa::Isa;
 use crate::kernels::shared::Shared;
@@ -36,10 +36,7 @@ pub struct Conv {
     form: &'static Form,
     /// For each block of vectors, kernel row, cell and vector of filters: a cell of weights in each lane.
     weights: Vec<i32>,
-    /// For each vector of filters: biases, and the parameters of [`Lanes::rescale`].
-    parameters: Vec<i32>,
-    /// The parameters do all that the tail says.
-    in_vectors: bool,
+    parameters: Parameters,
 }
 
 /// The inner loops of an instruction set.
@@ -63,6 +60,8 @@ struct Tile<'a> {
     cells: usize,
     weights: *const i32,
     parameters: *const i32,
+    bounds: Bounds,
+    clamped: bool,
     to: To,
 }
 
@@ -101,12 +100,19 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const N: usize>(tile: &Tile) {
         }
         match tile.to {
             To::Bytes(to, step, count) => {
-                let scales: [[L::Vector; PARAMETERS - 1]; N] = std::array::from_fn(|n| {
-                    std::array::from_fn(|p| L::load(vector_parameters(n).add((p + 1) * L::LANES)))
-                });
+                let parameter = |i: usize| -> [L::Vector; N] {
+                    std::array::from_fn(|n| L::load(vector_parameters(n).add(i * L::LANES)))
+                };
+                if tile.clamped {
+                    let (low, high) = (parameter(4), parameter(5));
+                    for sums in &mut sums {
+                        *sums = std::array::from_fn(|n| L::clamp(sums[n], low[n], high[n]));
+                    }
+                }
+                let (factor, add, shift) = (parameter(1), parameter(2), parameter(3));
                 for (row, sums) in sums.into_iter().enumerate() {
-                    let scaled = std::array::from_fn(|n| L::rescale(sums[n], scales[n]));
-                    L::store_bytes::<N>(scaled, to.add(row * step), count);
+                    let scaled = std::array::from_fn(|n| L::rescale(sums[n], factor[n], add[n], shift[n]));
+                    L::store_bytes::<N>(scaled, tile.bounds, to.add(row * step), count);
                 }
             }
             To::Sums(to) => {
@@ -244,33 +250,27 @@ impl Conv {
             }
         }
         let taps = channels * rows * columns;
-        let corrected = |filter: usize| {
-            let sum: i32 = weights[filter * taps..][..taps].iter().map(|&w| i32::from(w)).sum();
+        let largest = if offset == OFFSET { 128 } else { 255 };
+        let (mut corrected, mut bounds) = (Vec::with_capacity(filters), Vec::with_capacity(filters));
+        for (filter, weights) in weights.chunks_exact(taps).enumerate() {
+            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
             let bias = bias.map_or(0, |bias| bias[filter]);
-            bias.wrapping_sub(i32::from(offset).wrapping_mul(sum))
-        };
-        let scales = tail.in_32_bits(filters);
-        let mut parameters = Vec::new();
-        for first in (0..filters).step_by(form.lanes) {
-            let lanes = first..first + form.lanes;
-            parameters.extend(lanes.clone().map(|f| if f < filters { corrected(f) } else { 0 }));
-            for i in 0..PARAMETERS - 1 {
-                let of =
-                    |f: usize| scales.as_ref().and_then(|scales| scales.get(f)).map_or(0, |scale| scale[i]);
-                parameters.extend(lanes.clone().map(of));
-            }
+            corrected.push(bias.wrapping_sub(i32::from(offset).wrapping_mul(sum)));
+            let magnitude: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
+            bounds.push(magnitude * largest + u64::from(bias.unsigned_abs()));
         }
+        let order: Vec<usize> = (0..filters.next_multiple_of(form.lanes)).collect();
+        let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.lanes);
         let mut padding = vec![offset; stride];
         if let Some(values) = pad_value {
             padding[..channels].copy_from_slice(values);
         }
-        let in_vectors = scales.is_some();
-        Ok(Conv { shape, tail, offset, padding, stride, form, weights: packed, parameters, in_vectors })
+        Ok(Conv { shape, tail, offset, padding, stride, form, weights: packed, parameters })
     }
 
     /// Bytes that the weights take.
     pub fn size(&self) -> usize {
-        size_of_val(&*self.weights) + size_of_val(&*self.parameters)
+        size_of_val(&*self.weights) + self.parameters.size()
     }
 
     /// Convolves; the result is of int8.
@@ -437,9 +437,12 @@ impl Conv {
             let tiles = tiles[vectors - 1];
             let weights = &self.weights[first * lanes * rows.kernel * row_cells..];
             assert!(vectors * lanes * rows.kernel * row_cells <= weights.len());
-            let parameters = &self.parameters[first * PARAMETERS * lanes..];
+            let parameters = &self.parameters.vectors[first * PARAMETERS * lanes..];
             assert!(vectors * PARAMETERS * lanes <= parameters.len());
             let width = vectors * lanes;
+            let (low, high) = (&self.parameters.low[first * lanes..], &self.parameters.high[first * lanes..]);
+            assert!(low.len().min(high.len()) >= SLACK);
+            let bounds = Bounds { low: low.as_ptr(), high: high.as_ptr() };
             let filters = first * lanes..(first * lanes + width).min(self.shape.filters);
             sums.resize(tiles.len() * width, 0i32);
             let mut totals = vec![0i32; if self.tail.global { filters.len() } else { 0 }];
@@ -448,7 +451,7 @@ impl Conv {
             for at in 0..count {
                 let tile = at * pixels / count..(at + 1) * pixels / count;
                 let to = match &target.bytes {
-                    Some(bytes) if self.in_vectors => {
+                    Some(bytes) if self.parameters.complete => {
                         let start = (first_pixel + tile.start) * target.stride + filters.start;
                         let length = (tile.len() - 1) * target.stride + filters.len();
                         // SAFETY: no other task has these pixels and filters, and only they are written.
@@ -465,6 +468,8 @@ impl Conv {
                     cells: row_cells,
                     weights,
                     parameters,
+                    bounds,
+                    clamped: self.parameters.clamped,
                     to,
                 };
                 // SAFETY: the form is that of an instruction set which this processor has. The tile has as
@@ -503,12 +508,12 @@ impl Conv {
         totals: &mut [i32],
         target: &Target,
     ) {
+        if self.tail.global {
+            return self.tail.accumulate(totals, sums, filters.start);
+        }
         let activated =
             sums.iter().zip(filters.clone()).map(|(&sum, filter)| self.tail.activate(sum, filter));
-        if self.tail.global {
-            // Bounded as sums are.
-            totals.iter_mut().zip(activated).for_each(|(total, x)| *total = total.wrapping_add(x));
-        } else if let Some(bytes) = &target.bytes {
+        if let Some(bytes) = &target.bytes {
             // SAFETY: no other task has this pixel and these filters.
             let bytes = unsafe { bytes.slice(pixel * target.stride + filters.start, filters.len()) };
             for ((byte, x), filter) in bytes.iter_mut().zip(activated).zip(filters.clone()) {

@@ -23,10 +23,22 @@ pub trait Lanes: 'static {
     unsafe fn cell(from: *const u8) -> Self::Vector;
     /// Adds to each lane of `sums` the products of a cell of activations with one of weights.
     unsafe fn dot(sums: Self::Vector, activations: Self::Vector, weights: Self::Vector) -> Self::Vector;
-    /// `(min(max(x, low), high) * factor + add) >> shift` with five parameters in this order.
-    unsafe fn rescale(x: Self::Vector, parameters: [Self::Vector; PARAMETERS - 1]) -> Self::Vector;
-    /// Writes the first `count` lanes of vectors, each saturated to a byte.
-    unsafe fn store_bytes<const N: usize>(vectors: [Self::Vector; N], to: *mut u8, count: usize);
+    /// `min(max(x, low), high)`.
+    unsafe fn clamp(x: Self::Vector, low: Self::Vector, high: Self::Vector) -> Self::Vector;
+    /// `(x * factor + add) >> shift`.
+    unsafe fn rescale(
+        x: Self::Vector,
+        factor: Self::Vector,
+        add: Self::Vector,
+        shift: Self::Vector,
+    ) -> Self::Vector;
+    /// Writes the first `count` lanes of vectors, each saturated to a byte and then to its bounds.
+    unsafe fn store_bytes<const N: usize>(
+        vectors: [Self::Vector; N],
+        bounds: Bounds,
+        to: *mut u8,
+        count: usize,
+    );
 
     /// Reads as many bytes as there are integers.
     unsafe fn widen(from: *const u8) -> Self::Wide;
@@ -35,15 +47,22 @@ pub trait Lanes: 'static {
     /// Adds to each lane of `sums` the two products of a pair of activations with one of weights.
     unsafe fn dot_pairs(sums: Self::Vector, activations: Self::Vector, weights: Self::Vector)
     -> Self::Vector;
-    /// Writes the first `count` channels of two vectors in the order of [`Lanes::pairs`], each saturated to a
-    /// byte.
-    unsafe fn store_pairs(vectors: [Self::Vector; 2], to: *mut u8, count: usize);
+    /// As [`Lanes::store_bytes`] the first `count` channels of two vectors in the order of [`Lanes::pairs`]; the bounds
+    /// are in the order of channels.
+    unsafe fn store_pairs(vectors: [Self::Vector; 2], bounds: Bounds, to: *mut u8, count: usize);
     /// The channel of a lane of the two vectors that [`Lanes::pairs`] gives.
     fn channel(lane: usize) -> usize;
 }
 
-/// The parameters of [`Lanes::rescale`], and the bias before them.
+/// Vectors that follow sums: bias; factor, add and shift of [`Lanes::rescale`]; low and high of [`Lanes::clamp`].
 pub const PARAMETERS: usize = 6;
+
+/// A least and a largest byte for each lane, and [`super::SLACK`] bytes behind.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    pub low: *const u8,
+    pub high: *const u8,
+}
 
 /// Vectors as arrays, for the compiler to put in registers where it can.
 pub struct Portable;
@@ -82,20 +101,32 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn rescale(
-        x: Self::Vector,
-        [low, high, factor, add, shift]: [Self::Vector; PARAMETERS - 1],
-    ) -> Self::Vector {
-        std::array::from_fn(|i| {
-            let x = x[i].max(low[i]).min(high[i]);
-            x.wrapping_mul(factor[i]).wrapping_add(add[i]) >> (shift[i] & 31)
-        })
+    unsafe fn clamp(x: Self::Vector, low: Self::Vector, high: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|i| x[i].max(low[i]).min(high[i]))
     }
 
     #[inline(always)]
-    unsafe fn store_bytes<const N: usize>(vectors: [Self::Vector; N], to: *mut u8, count: usize) {
+    unsafe fn rescale(
+        x: Self::Vector,
+        factor: Self::Vector,
+        add: Self::Vector,
+        shift: Self::Vector,
+    ) -> Self::Vector {
+        std::array::from_fn(|i| x[i].wrapping_mul(factor[i]).wrapping_add(add[i]) >> (shift[i] & 31))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes<const N: usize>(
+        vectors: [Self::Vector; N],
+        bounds: Bounds,
+        to: *mut u8,
+        count: usize,
+    ) {
         for (at, x) in vectors.into_iter().flatten().take(count).enumerate() {
-            unsafe { to.add(at).write(x.clamp(0, 255) as u8) };
+            unsafe {
+                let (low, high) = (*bounds.low.add(at), *bounds.high.add(at));
+                to.add(at).write((x.clamp(0, 255) as u8).max(low).min(high));
+            }
         }
     }
 
@@ -120,8 +151,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store_pairs(vectors: [Self::Vector; 2], to: *mut u8, count: usize) {
-        unsafe { Self::store_bytes(vectors, to, count) }
+    unsafe fn store_pairs(vectors: [Self::Vector; 2], bounds: Bounds, to: *mut u8, count: usize) {
+        unsafe { Self::store_bytes(vectors, bounds, to, count) }
     }
 
     fn channel(lane: usize) -> usize {

@@ -1,6 +1,7 @@
 //! What follows a sum.
 
-use super::OFFSET;
+use super::lanes::PARAMETERS;
+use super::{OFFSET, SLACK};
 use crate::tensor::round;
 
 /// What follows the sums of a layer, in this order: ReLU, or a function by its table; sum over the map;
@@ -38,9 +39,8 @@ impl Scale {
         round::rescale_exact(x.into(), self.multiplier, self.exponent, bits)
     }
 
-    /// Low, high, factor, add and shift so that the byte `(min(max(x, low), high) * factor + add) >> shift`, saturated,
-    /// is the int8 of `x` plus [`OFFSET`], without overflow; the given bounds apply to `x` before.
-    fn in_32_bits(self, low: i32, high: i32) -> Option<[i32; 5]> {
+    /// The rescale in 32 bits, of sums within `bound`.
+    fn in_32_bits(self, bound: u64) -> Option<InVectors> {
         /// With larger shifts the product at which bytes saturate does not fit 32 bits.
         const LARGEST_SHIFT: i32 = 22;
         let Self { multiplier, exponent } = self;
@@ -51,43 +51,79 @@ impl Scale {
         let shift = exponent.max(0);
         let half = if shift > 0 { 1 << (shift - 1) } else { 0 };
         let add = half + (i32::from(OFFSET) << shift);
-        // Beyond these bounds the byte is saturated: at them it is, as 2^31 is more than 256 times 2^shift by
-        // more than twice the factor.
-        let largest = (i32::MAX - add).checked_div(factor).unwrap_or(i32::MAX);
-        let least = i32::MAX.checked_div(factor).map_or(i32::MIN, |bound| -bound);
-        Some([low.clamp(least, largest), high.clamp(least, largest), factor, add, shift])
+        // At these bounds, and beyond, the byte is saturated: 2^31 is more than 256 times 2^shift by more than
+        // twice the factor.
+        let high = (i32::MAX - add).checked_div(factor).unwrap_or(i32::MAX);
+        let low = -i32::MAX.checked_div(factor).unwrap_or(i32::MAX);
+        let overflows = bound > u64::from(high.unsigned_abs()) || bound > u64::from(low.unsigned_abs());
+        Some(InVectors { factor, add, shift, low, high, overflows, bytes: (0, u8::MAX) })
     }
+}
+
+/// How vectors follow the sums of a filter: the byte `(min(max(x, low), high) * factor + add) >> shift`, saturated to
+/// 0 to 255 and then to `bytes`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InVectors {
+    pub factor: i32,
+    pub add: i32,
+    pub shift: i32,
+    pub low: i32,
+    pub high: i32,
+    /// Some sum is not between `low` and `high`.
+    pub overflows: bool,
+    pub bytes: (u8, u8),
 }
 
 impl Tail {
     /// The bounds of activations on the sums of a filter.
     fn bounds(&self, filter: usize) -> (i32, i32) {
         let low = if self.relu { 0 } else { i32::MIN };
-        let ceiling = self.ceiling.as_ref().filter(|_| self.relu);
-        (low, ceiling.and_then(|ceiling| ceiling.get(filter).copied()).unwrap_or(i32::MAX))
+        (low, self.ceiling.as_ref().and_then(|ceiling| ceiling.get(filter).copied()).unwrap_or(i32::MAX))
     }
 
-    /// The parameters of [`super::lanes::Lanes::rescale`], one after the other for each filter; `None` if some
-    /// filter needs more than they can do.
-    pub(super) fn in_32_bits(&self, filters: usize) -> Option<Vec<[i32; 5]>> {
+    /// How vectors follow the sums of each filter; `None` if some filter needs more than they can do.
+    fn in_vectors(&self, bounds: &[u64]) -> Option<Vec<InVectors>> {
         if self.table.is_some() || self.global {
             return None;
         }
         let scales = self.rescale.as_ref()?;
-        (0..filters)
-            .map(|filter| {
-                let (low, high) = self.bounds(filter);
-                scales.get(filter)?.in_32_bits(low, high)
-            })
-            .collect()
+        let filter = |(filter, &bound): (usize, &u64)| {
+            let (low, high) = self.bounds(filter);
+            // The larger of two sums has the larger byte, so bounds on sums are bounds on bytes.
+            let bytes = (
+                if low == i32::MIN { 0 } else { self.byte(low, filter) },
+                if high == i32::MAX { u8::MAX } else { self.byte(high, filter) },
+            );
+            Some(InVectors { bytes, ..scales.get(filter)?.in_32_bits(bound)? })
+        };
+        bounds.iter().enumerate().map(filter).collect()
     }
 
-    /// Whether lists have as many entries as there are filters, and the table one for each index.
+    /// Whether lists have as many entries as there are filters, the table one for each index, and only ReLU has
+    /// a ceiling.
     pub(super) fn fits(&self, filters: usize) -> bool {
-        self.ceiling.as_ref().is_none_or(|ceiling| ceiling.len() == filters)
+        self.ceiling.as_ref().is_none_or(|ceiling| self.relu && ceiling.len() == filters)
             && self.rescale.as_ref().is_none_or(|scales| scales.len() == filters)
             && (self.table.as_ref())
                 .is_none_or(|table| table.index.len() == filters && table.entries.len() == round::TABLE)
+    }
+
+    /// Adds to `totals` what comes before the sum over the map, for filters from `first` on, which the tail fits.
+    pub(super) fn accumulate(&self, totals: &mut [i32], sums: &[i32], first: usize) {
+        // Bounded as sums are.
+        let pairs = totals.iter_mut().zip(sums);
+        match (&self.table, &self.ceiling) {
+            (None, None) => {
+                let low = if self.relu { 0 } else { i32::MIN };
+                pairs.for_each(|(total, &x)| *total = total.wrapping_add(x.max(low)));
+            }
+            (None, Some(ceiling)) => pairs.zip(&ceiling[first..]).for_each(|((total, &x), &ceiling)| {
+                *total = total.wrapping_add(x.max(0).min(ceiling));
+            }),
+            (Some(_), _) => pairs.enumerate().for_each(|(at, (total, &x))| {
+                *total = total.wrapping_add(self.activate(x, first + at));
+            }),
+        }
     }
 
     /// What of the tail is before the sum over the map. The filter is one that the tail fits.
@@ -106,5 +142,45 @@ impl Tail {
             Some(scales) => scales[filter].apply(x, 8) as i8 as u8 ^ OFFSET,
             None => 0,
         }
+    }
+}
+
+/// What follows the sums of layers, laid out for vectors.
+pub(super) struct Parameters {
+    /// For each vector: [`PARAMETERS`] vectors.
+    pub vectors: Vec<i32>,
+    /// Bounds of bytes, in the order of filters.
+    pub low: Vec<u8>,
+    pub high: Vec<u8>,
+    /// Vectors do all that the tail says.
+    pub complete: bool,
+    /// Some sum has to be clamped.
+    pub clamped: bool,
+}
+
+impl Parameters {
+    /// `order` has the filter of each lane of all vectors, which may be one that there is not.
+    pub fn new(tail: &Tail, bias: &[i32], bounds: &[u64], order: &[usize], lanes: usize) -> Self {
+        let scales = tail.in_vectors(bounds);
+        let (complete, scales) = (scales.is_some(), scales.unwrap_or_default());
+        let mut vectors = Vec::with_capacity(order.len() * PARAMETERS);
+        for filters in order.chunks_exact(lanes) {
+            vectors.extend(filters.iter().map(|&filter| bias.get(filter).copied().unwrap_or(0)));
+            let fields: [fn(&InVectors) -> i32; PARAMETERS - 1] =
+                [|s| s.factor, |s| s.add, |s| s.shift, |s| s.low, |s| s.high];
+            for field in fields {
+                vectors.extend(filters.iter().map(|&filter| scales.get(filter).map_or(0, field)));
+            }
+        }
+        let behind = std::iter::repeat_n(0, order.len() + SLACK - scales.len().min(order.len()));
+        let low = scales.iter().map(|scale| scale.bytes.0).chain(behind.clone()).collect();
+        let high = scales.iter().map(|scale| scale.bytes.1).chain(behind).collect();
+        let clamped = scales.iter().any(|scale| scale.overflows);
+        Self { vectors, low, high, complete, clamped }
+    }
+
+    /// Bytes that they take.
+    pub fn size(&self) -> usize {
+        size_of_val(&*self.vectors) + self.low.len() + self.high.len()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, PARAMETERS};
+use super::lanes::{Bounds, Lanes};
 
 /// 256-bit vectors of 8 lanes.
 pub struct Avx2;
@@ -43,18 +43,22 @@ macro_rules! lanes_256 {
             }
 
             #[inline(always)]
-            unsafe fn rescale(
-                x: __m256i,
-                [low, high, factor, add, shift]: [__m256i; PARAMETERS - 1],
-            ) -> __m256i {
-                unsafe {
-                    let x = _mm256_min_epi32(_mm256_max_epi32(x, low), high);
-                    _mm256_srav_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x, factor), add), shift)
-                }
+            unsafe fn clamp(x: __m256i, low: __m256i, high: __m256i) -> __m256i {
+                unsafe { _mm256_min_epi32(_mm256_max_epi32(x, low), high) }
             }
 
             #[inline(always)]
-            unsafe fn store_bytes<const N: usize>(vectors: [__m256i; N], to: *mut u8, count: usize) {
+            unsafe fn rescale(x: __m256i, factor: __m256i, add: __m256i, shift: __m256i) -> __m256i {
+                unsafe { _mm256_srav_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x, factor), add), shift) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_bytes<const N: usize>(
+                vectors: [__m256i; N],
+                bounds: Bounds,
+                to: *mut u8,
+                count: usize,
+            ) {
                 const { assert!(N == 1 || N == 2) }
                 unsafe {
                     let (a, b) = (vectors[0], vectors[N - 1]);
@@ -63,7 +67,7 @@ macro_rules! lanes_256 {
                     // Four bytes each of a, b, a, b in either half.
                     let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
                     let bytes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
-                    store_some(bytes, to, count);
+                    store_some(bytes, bounds, to, count);
                 }
             }
 
@@ -83,12 +87,12 @@ macro_rules! lanes_256 {
             }
 
             #[inline(always)]
-            unsafe fn store_pairs([a, b]: [__m256i; 2], to: *mut u8, count: usize) {
+            unsafe fn store_pairs([a, b]: [__m256i; 2], bounds: Bounds, to: *mut u8, count: usize) {
                 unsafe {
                     let shorts = _mm256_packs_epi32(a, b);
                     let bytes = _mm256_packus_epi16(shorts, shorts);
                     let bytes = _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(bytes));
-                    store_some(bytes, to, count);
+                    store_some(bytes, bounds, to, count);
                 }
             }
 
@@ -105,10 +109,12 @@ fn interleaved(lane: usize, lanes: usize) -> usize {
     lane / 4 * 8 + half * 4 + lane % 4
 }
 
-/// Writes the first `count` of 16 bytes.
+/// Writes the first `count` of 16 bytes, within bounds.
 #[inline(always)]
-unsafe fn store_some(bytes: __m128i, to: *mut u8, count: usize) {
+unsafe fn store_some(bytes: __m128i, bounds: Bounds, to: *mut u8, count: usize) {
     unsafe {
+        let (low, high) = (_mm_loadu_si128(bounds.low.cast()), _mm_loadu_si128(bounds.high.cast()));
+        let bytes = _mm_min_epu8(_mm_max_epu8(bytes, low), high);
         if count == 16 {
             _mm_storeu_si128(to.cast(), bytes);
         } else {
@@ -156,18 +162,22 @@ macro_rules! lanes_512 {
             }
 
             #[inline(always)]
-            unsafe fn rescale(
-                x: __m512i,
-                [low, high, factor, add, shift]: [__m512i; PARAMETERS - 1],
-            ) -> __m512i {
-                unsafe {
-                    let x = _mm512_min_epi32(_mm512_max_epi32(x, low), high);
-                    _mm512_srav_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x, factor), add), shift)
-                }
+            unsafe fn clamp(x: __m512i, low: __m512i, high: __m512i) -> __m512i {
+                unsafe { _mm512_min_epi32(_mm512_max_epi32(x, low), high) }
             }
 
             #[inline(always)]
-            unsafe fn store_bytes<const N: usize>(vectors: [__m512i; N], to: *mut u8, count: usize) {
+            unsafe fn rescale(x: __m512i, factor: __m512i, add: __m512i, shift: __m512i) -> __m512i {
+                unsafe { _mm512_srav_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x, factor), add), shift) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_bytes<const N: usize>(
+                vectors: [__m512i; N],
+                bounds: Bounds,
+                to: *mut u8,
+                count: usize,
+            ) {
                 const { assert!(N >= 1 && N <= 4) }
                 unsafe {
                     let at = |i: usize| vectors[if i < N { i } else { N - 1 }];
@@ -175,7 +185,7 @@ macro_rules! lanes_512 {
                     let bytes = _mm512_packus_epi16(shorts[0], shorts[1]);
                     // Four bytes each of the vectors, in every quarter.
                     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-                    store_some_512(_mm512_permutexvar_epi32(order, bytes), to, count);
+                    store_some_512(_mm512_permutexvar_epi32(order, bytes), bounds, to, count);
                 }
             }
 
@@ -195,12 +205,12 @@ macro_rules! lanes_512 {
             }
 
             #[inline(always)]
-            unsafe fn store_pairs([a, b]: [__m512i; 2], to: *mut u8, count: usize) {
+            unsafe fn store_pairs([a, b]: [__m512i; 2], bounds: Bounds, to: *mut u8, count: usize) {
                 unsafe {
                     let shorts = _mm512_packs_epi32(a, b);
                     let bytes = _mm512_packus_epi16(shorts, shorts);
                     let order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
-                    store_some_512(_mm512_permutexvar_epi64(order, bytes), to, count);
+                    store_some_512(_mm512_permutexvar_epi64(order, bytes), bounds, to, count);
                 }
             }
 
@@ -211,11 +221,15 @@ macro_rules! lanes_512 {
     };
 }
 
-/// Writes the first `count` of 64 bytes.
+/// Writes the first `count` of 64 bytes, within bounds.
 #[inline(always)]
-unsafe fn store_some_512(bytes: __m512i, to: *mut u8, count: usize) {
+unsafe fn store_some_512(bytes: __m512i, bounds: Bounds, to: *mut u8, count: usize) {
     // SAFETY: bytes whose bit is not set are not written.
-    unsafe { _mm512_mask_storeu_epi8(to.cast(), u64::MAX >> (64 - count), bytes) }
+    unsafe {
+        let (low, high) = (_mm512_loadu_si512(bounds.low.cast()), _mm512_loadu_si512(bounds.high.cast()));
+        let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+        _mm512_mask_storeu_epi8(to.cast(), u64::MAX >> (64 - count), bytes);
+    }
 }
 
 lanes_512!(Avx512, 2, |sums, a, w| _mm512_add_epi32(sums, _mm512_madd_epi16(a, w)), |sums, a, w| {
