@@ -55,9 +55,13 @@ impl Held {
         };
         let image = match tensor.dtype() {
             DType::I8 => {
-                Image::from_planes(buffers, sizes, OFFSET, tensor.elements::<i8>()?, |_, v| v as u8 ^ OFFSET)
+                Image::from_planes(buffers, sizes, OFFSET, tensor.elements::<i8>()?, |_, from, to| {
+                    to.iter_mut().zip(from).for_each(|(to, &v)| *to = v as u8 ^ OFFSET);
+                })
             }
-            DType::U8 => Image::from_planes(buffers, sizes, 0, tensor.elements::<u8>()?, |_, v| v),
+            DType::U8 => Image::from_planes(buffers, sizes, 0, tensor.elements::<u8>()?, |_, from, to| {
+                to.copy_from_slice(from)
+            }),
             _ => return None,
         };
         Some(made.insert(image.ok()?))

@@ -57,7 +57,7 @@ impl Buffers {
 }
 
 impl Image {
-    /// From `[batch, channels, height, width]`; `byte` is given the channel and an element.
+    /// From `[batch, channels, height, width]`; `fill` makes a run of bytes of elements of a channel.
     ///
     /// # Errors
     /// As for [`Buffers::image`]; or elements of another number.
@@ -66,7 +66,7 @@ impl Image {
         sizes: [usize; 4],
         offset: u8,
         elements: &[T],
-        byte: impl Fn(usize, T) -> u8 + Sync,
+        fill: impl Fn(usize, &[T], &mut [u8]) + Sync,
     ) -> Result<Image, Error> {
         let mut image = buffers.image(sizes, offset)?;
         let [batch, channels, height, width] = sizes;
@@ -89,7 +89,7 @@ impl Image {
             for channel in (0..channels).step_by(4) {
                 for (run, channel) in four.iter_mut().zip(channel..channels.min(channel + 4)) {
                     let plane = &elements[(image * channels + channel) * pixels..][here.clone()];
-                    run.iter_mut().zip(plane).for_each(|(to, &value)| *to = byte(channel, value));
+                    fill(channel, plane, &mut run[..plane.len()]);
                 }
                 for (at, to) in to.chunks_exact_mut(stride).enumerate() {
                     to[channel..channel + 4].copy_from_slice(&[

@@ -52,6 +52,12 @@ pub trait Lanes: 'static {
     unsafe fn store_pairs(vectors: [Self::Vector; 2], bounds: Bounds, to: *mut u8, count: usize);
     /// The channel of a lane of the two vectors that [`Lanes::pairs`] gives.
     fn channel(lane: usize) -> usize;
+
+    /// Reads four times as many bytes as there are lanes from each of four rows. In every 128 bits a vector has, of
+    /// 16 channels, cells of four: vector 0 those of the first four. A cell has a byte of each row.
+    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Vector; 4];
+    /// As [`Lanes::store_bytes`] the first `count` channels of vectors in the order of [`Lanes::columns`].
+    unsafe fn store_columns(vectors: [Self::Vector; 4], bounds: Bounds, to: *mut u8, count: usize);
 }
 
 /// Vectors that follow sums: bias; factor, add and shift of [`Lanes::rescale`]; low and high of [`Lanes::clamp`].
@@ -157,5 +163,17 @@ impl Lanes for Portable {
 
     fn channel(lane: usize) -> usize {
         lane
+    }
+
+    #[inline(always)]
+    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Vector; 4] {
+        let rows = rows.map(|row| unsafe { row.cast::<[u8; 4 * LANES]>().read_unaligned() });
+        let cell = |channel: usize| i32::from_ne_bytes(rows.map(|row| row[channel]));
+        std::array::from_fn(|i| std::array::from_fn(|lane| cell(4 * i + lane)))
+    }
+
+    #[inline(always)]
+    unsafe fn store_columns(vectors: [Self::Vector; 4], bounds: Bounds, to: *mut u8, count: usize) {
+        unsafe { Self::store_bytes(vectors, bounds, to, count) }
     }
 }

@@ -12,6 +12,7 @@ mod concat;
 mod conv;
 mod lanes;
 mod pool;
+mod quantize;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use channelwise::Channelwise;
 pub use concat::concat;
 pub use conv::{Conv, ConvShape};
 pub use pool::max_pool;
+pub use quantize::quantize;
 pub use tail::{Scale, Table, Tail};
 
 /// What is added to int8.

@@ -172,7 +172,7 @@ impl Parameters {
                 vectors.extend(filters.iter().map(|&filter| scales.get(filter).map_or(0, field)));
             }
         }
-        let behind = std::iter::repeat_n(0, order.len() + SLACK - scales.len().min(order.len()));
+        let behind = std::iter::repeat_n(0, bias.len() - scales.len() + order.len() + SLACK);
         let low = scales.iter().map(|scale| scale.bytes.0).chain(behind.clone()).collect();
         let high = scales.iter().map(|scale| scale.bytes.1).chain(behind).collect();
         let clamped = scales.iter().any(|scale| scale.overflows);

@@ -28,6 +28,13 @@ fn bytes(seed: u64, count: usize) -> Vec<i8> {
     integers(seed).take(count).map(byte).collect()
 }
 
+/// The image of `[batch, channels, height, width]`; without offset the bits of uint8.
+fn image_of(buffers: &mut Buffers, sizes: [usize; 4], offset: u8, x: &[i8]) -> Image {
+    let fill =
+        |_, from: &[i8], to: &mut [u8]| to.iter_mut().zip(from).for_each(|(to, &v)| *to = v as u8 ^ offset);
+    Image::from_planes(buffers, sizes, offset, x, fill).unwrap()
+}
+
 /// Runs on each instruction set, on one thread and on three.
 fn everywhere(expected: &[i8], run: impl Fn(Isa) -> Image + Sync) -> Result<(), TestCaseError> {
     for isa in Isa::available() {
@@ -159,8 +166,7 @@ proptest! {
         let sizes = [batch, shape.channels, height, width];
         everywhere(&expected, |isa| {
             let mut buffers = Buffers::default();
-            let byte = |_, v: i8| if unsigned { v as u8 } else { v as u8 ^ OFFSET };
-            let image = Image::from_planes(&mut buffers, sizes, offset, &x, byte).unwrap();
+            let image = image_of(&mut buffers, sizes, offset, &x);
             let pad = unsigned.then_some(&pad[..]);
             let conv = Conv::new_on(isa, shape, offset, &w, bias.as_deref(), pad, tail.clone()).unwrap();
             conv.run(&image, &mut buffers).unwrap()
@@ -181,7 +187,7 @@ proptest! {
         everywhere(&expected, |isa| {
             let mut buffers = Buffers::default();
             let sizes = [batch, channels, height, width];
-            let image = Image::from_planes(&mut buffers, sizes, OFFSET, &x, |_, v| v as u8 ^ OFFSET).unwrap();
+            let image = image_of(&mut buffers, sizes, OFFSET, &x);
             let window = channelwise::Window::Kernel { kernel, strides, pads };
             let (taps, w) = (kernel[0] * kernel[1], w.iter().map(|&w| w.into()).collect::<Vec<i16>>());
             let layer = Channelwise::new_on(
@@ -209,7 +215,7 @@ proptest! {
         everywhere(&expected, |isa| {
             let mut buffers = Buffers::default();
             let sizes = [batch, channels, height, width];
-            let mut image = |x| Image::from_planes(&mut buffers, sizes, OFFSET, x, |_, v: i8| v as u8 ^ OFFSET).unwrap();
+            let mut image = |x| image_of(&mut buffers, sizes, OFFSET, x);
             let (a, b) = (image(&a), image(&b));
             let layer = Channelwise::new_on(
                 isa, channelwise::Window::Images, channels, 2, OFFSET, &weights.concat(), None, tail.clone(),
@@ -229,7 +235,7 @@ proptest! {
         let expected = reference::max_pool(&pool, &x).unwrap();
         let mut buffers = Buffers::default();
         let sizes = [batch, channels, height, width];
-        let image = Image::from_planes(&mut buffers, sizes, OFFSET, &x, |_, v| v as u8 ^ OFFSET).unwrap();
+        let image = image_of(&mut buffers, sizes, OFFSET, &x);
         let empty = [(height, 0), (width, 1)].iter().any(|&(size, i)| {
             let ends = [pads[i], pads[i + 2]];
             let out = (size + ends[0] + ends[1] - kernel[i]) / strides[i] + 1;

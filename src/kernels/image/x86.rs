@@ -99,6 +99,35 @@ macro_rules! lanes_256 {
             fn channel(lane: usize) -> usize {
                 interleaved(lane, Self::LANES)
             }
+
+            #[inline(always)]
+            unsafe fn columns(rows: [*const u8; 4]) -> [__m256i; 4] {
+                unsafe {
+                    let [a, b, c, d] = rows.map(|row| _mm256_loadu_si256(row.cast()));
+                    let [low, high] = [_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)];
+                    let [other_low, other_high] = [_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d)];
+                    [
+                        _mm256_unpacklo_epi16(low, other_low),
+                        _mm256_unpackhi_epi16(low, other_low),
+                        _mm256_unpacklo_epi16(high, other_high),
+                        _mm256_unpackhi_epi16(high, other_high),
+                    ]
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_columns([a, b, c, d]: [__m256i; 4], bounds: Bounds, to: *mut u8, count: usize) {
+                unsafe {
+                    let shorts = [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)];
+                    let bytes = _mm256_packus_epi16(shorts[0], shorts[1]);
+                    let [low, high] = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
+                    let upper = Bounds { low: bounds.low.add(16), high: bounds.high.add(16) };
+                    store_some(low, bounds, to, count.min(16));
+                    if count > 16 {
+                        store_some(high, upper, to.add(16), count - 16);
+                    }
+                }
+            }
         }
     };
 }
@@ -216,6 +245,30 @@ macro_rules! lanes_512 {
 
             fn channel(lane: usize) -> usize {
                 interleaved(lane, Self::LANES)
+            }
+
+            #[inline(always)]
+            unsafe fn columns(rows: [*const u8; 4]) -> [__m512i; 4] {
+                unsafe {
+                    let [a, b, c, d] = rows.map(|row| _mm512_loadu_si512(row.cast()));
+                    let [low, high] = [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)];
+                    let [other_low, other_high] = [_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d)];
+                    [
+                        _mm512_unpacklo_epi16(low, other_low),
+                        _mm512_unpackhi_epi16(low, other_low),
+                        _mm512_unpacklo_epi16(high, other_high),
+                        _mm512_unpackhi_epi16(high, other_high),
+                    ]
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_columns([a, b, c, d]: [__m512i; 4], bounds: Bounds, to: *mut u8, count: usize) {
+                unsafe {
+                    let shorts = [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)];
+                    let bytes = _mm512_packus_epi16(shorts[0], shorts[1]);
+                    store_some_512(bytes, bounds, to, count);
+                }
             }
         }
     };

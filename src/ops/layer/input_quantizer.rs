@@ -6,13 +6,13 @@ use super::lifting::{opt_output_scales, set_grid, vector, with_scale};
 use super::limits::Limit;
 use super::params::{largest, per_index};
 use crate::ir::{AttrKind, Attrs, Range, ValueId};
-use crate::kernels::image::{Buffers, Image, OFFSET};
+use crate::kernels::image::{self, Buffers};
 use crate::ops::body::Body;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, Example, Held, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr,
     OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize, Schema, Why,
 };
-use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear, quantize_linear_to_byte};
+use crate::tensor::round::{half_even_f32, nearest_power_of_two, quantize_linear};
 use crate::tensor::{AffineGrid, DType, Direction, Element, Shape, Tensor, TensorType};
 
 const X: usize = 0;
@@ -163,15 +163,10 @@ impl Prepared for PreparedQuantizer {
             [batch, channels, height, width] => ([batch, channels, height, width], 4),
             _ => return None,
         };
-        let (offset, range) = if self.is_i8 { (OFFSET, (-128, 127)) } else { (0, (0, 255)) };
         let parameters: Vec<(f32, i32)> = (0..sizes[1])
             .map(|channel| Some((per_index(&self.scales, channel)?, per_index(&self.zeros, channel)?)))
             .collect::<Option<_>>()?;
-        let image = Image::from_planes(buffers, sizes, offset, x.elements::<f32>()?, |channel, x| {
-            let (scale, zero) = parameters[channel];
-            // From 0 to 255.
-            (quantize_linear_to_byte(x, scale, zero, range) + i32::from(offset)) as u8
-        });
+        let image = image::quantize(buffers, sizes, self.is_i8, x.elements::<f32>()?, &parameters);
         Some(vec![Held::Image(image.ok()?, rank)])
     }
 

@@ -1,9 +1,13 @@
 //! Sums channel by channel: depthwise convolutions, and weighted sums of images.
 
+mod rows;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::lanes::{Bounds, Lanes, PARAMETERS, Portable};
+use super::lanes::{Bounds, PARAMETERS};
+use rows::{Form, Forms, Row, RowFn, To};
+
 use super::tail::{Parameters, Tail};
 use super::{Buffers, Image, OFFSET, SLACK, for_each_task};
 use crate::kernels::geometry::Axis;
@@ -18,8 +22,15 @@ pub struct Channelwise {
     window: Window,
     tail: Tail,
     offset: u8,
+    parts: Vec<Part>,
+}
+
+/// Channels that one form of the inner loop does.
+struct Part {
+    channels: Range<usize>,
     form: &'static Form,
-    /// For each block of channels and pair of taps: two vectors of pairs of weights.
+    row: RowFn,
+    /// For each block of channels and group of taps: a vector of weights for each of the block's.
     weights: Vec<i32>,
     parameters: Parameters,
 }
@@ -30,139 +41,6 @@ pub(super) enum Window {
     Kernel { kernel: [usize; 2], strides: [usize; 2], pads: [usize; 4] },
     /// The same position of as many images.
     Images,
-}
-
-struct Form {
-    /// Channels of a block.
-    channels: usize,
-    /// Which channel of the block is in lane `i` of its two vectors.
-    channel: fn(usize) -> usize,
-    one_pair: RowFn,
-    five_pairs: RowFn,
-    any_pairs: RowFn,
-}
-
-type RowFn = unsafe fn(&Row);
-
-/// A row of pixels for a block of channels.
-struct Row<'a> {
-    /// Where each tap reads for the first pixel: an even number.
-    taps: &'a [*const u8],
-    /// Bytes from pixel to pixel.
-    step: usize,
-    pixels: usize,
-    weights: *const i32,
-    parameters: *const i32,
-    bounds: Bounds,
-    clamped: bool,
-    to: To,
-}
-
-#[derive(Clone, Copy)]
-enum To {
-    /// The first pixel, bytes from pixel to pixel, and how many of each.
-    Bytes(*mut u8, usize, usize),
-    /// Sums, two vectors a pixel.
-    Sums(*mut i32),
-}
-
-/// With `PAIRS` pairs of taps, or any number for 0.
-///
-/// # Safety
-///
-/// As for [`Lanes`]. Behind each tap lie the bytes of all pixels, as many as a block has channels at each; there
-/// are weights for the taps, parameters for the block, and room for what is written.
-#[inline(always)]
-unsafe fn row<L: Lanes, const PAIRS: usize>(row: &Row) {
-    unsafe {
-        let half = |i: usize| row.parameters.add(i * PARAMETERS * L::LANES);
-        let bias = [L::load(half(0)), L::load(half(1))];
-        // Read here, as writing a pixel could change what is read again.
-        let [_, factor, add, shift, low, high]: [[L::Vector; 2]; PARAMETERS] =
-            std::array::from_fn(|p| std::array::from_fn(|i| L::load(half(i).add(p * L::LANES))));
-        let scaled = |x: L::Vector, i: usize| {
-            let x = if row.clamped { L::clamp(x, low[i], high[i]) } else { x };
-            L::rescale(x, factor[i], add[i], shift[i])
-        };
-        let weights = |pair: usize| {
-            let w = row.weights.add(2 * pair * L::LANES);
-            [L::load(w), L::load(w.add(L::LANES))]
-        };
-        let taps = |pair: usize| [*row.taps.get_unchecked(2 * pair), *row.taps.get_unchecked(2 * pair + 1)];
-        let known: [_; PAIRS] = std::array::from_fn(|pair| (taps(pair), weights(pair)));
-        for pixel in 0..row.pixels {
-            let at = pixel * row.step;
-            let mut sums = bias;
-            let mut add_pair = |[a, b]: [*const u8; 2], [w, v]: [L::Vector; 2]| {
-                let [low, high] = L::pairs(L::widen(a.add(at)), L::widen(b.add(at)));
-                sums = [L::dot_pairs(sums[0], low, w), L::dot_pairs(sums[1], high, v)];
-            };
-            known.into_iter().for_each(|(taps, weights)| add_pair(taps, weights));
-            if PAIRS == 0 {
-                (0..row.taps.len() / 2).for_each(|pair| add_pair(taps(pair), weights(pair)));
-            }
-            match row.to {
-                To::Bytes(to, step, count) => {
-                    let scaled = [scaled(sums[0], 0), scaled(sums[1], 1)];
-                    L::store_pairs(scaled, row.bounds, to.add(pixel * step), count);
-                }
-                To::Sums(to) => {
-                    L::store(sums[0], to.add(2 * pixel * L::LANES));
-                    L::store(sums[1], to.add((2 * pixel + 1) * L::LANES));
-                }
-            }
-        }
-    }
-}
-
-/// The rows of `$lanes`, compiled with `$feature`.
-macro_rules! form {
-    ($(#[$feature:meta])? $lanes:ty) => {{
-        $(#[$feature])?
-        unsafe fn form<const PAIRS: usize>(operands: &Row) {
-            // SAFETY: passed on to the caller, and the features are those of this function.
-            unsafe { row::<$lanes, PAIRS>(operands) }
-        }
-        const FORM: Form = Form {
-            channels: 2 * <$lanes>::LANES,
-            channel: <$lanes>::channel,
-            one_pair: form::<1>,
-            five_pairs: form::<5>,
-            any_pairs: form::<0>,
-        };
-        &FORM
-    }};
-}
-
-impl Form {
-    fn of(isa: Isa) -> &'static Form {
-        match isa {
-            Isa::Portable => form!(Portable),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => form!(
-                #[target_feature(enable = "avx2")]
-                super::x86::Avx2
-            ),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => form!(
-                #[target_feature(enable = "avx512f,avx512bw")]
-                super::x86::Avx512
-            ),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => form!(
-                #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-                super::x86::Avx512Vnni
-            ),
-        }
-    }
-
-    fn row(&self, pairs: usize) -> RowFn {
-        match pairs {
-            1 => self.one_pair,
-            5 => self.five_pairs,
-            _ => self.any_pairs,
-        }
-    }
 }
 
 thread_local! {
@@ -227,21 +105,6 @@ impl Channelwise {
         if count == 0 || !tail.fits(channels) {
             return Err(Error::Geometry);
         }
-        let form = Form::of(isa);
-        let weight = |channel: usize, tap: usize| {
-            if channel < channels && tap < taps { weights[channel * taps + tap] } else { 0 }
-        };
-        let lane = |lane: usize| lane / form.channels * form.channels + (form.channel)(lane % form.channels);
-        let order: Vec<usize> = (0..channels.next_multiple_of(form.channels)).map(lane).collect();
-        let mut packed = Vec::new();
-        for block in order.chunks_exact(form.channels) {
-            for tap in (0..taps).step_by(2) {
-                let pair = |&channel: &usize| {
-                    i32::from(weight(channel, tap)) & 0xffff | i32::from(weight(channel, tap + 1)) << 16
-                };
-                packed.extend(block.iter().map(pair));
-            }
-        }
         let largest = if offset == OFFSET { 128 } else { 255 };
         let (mut corrected, mut bounds) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
         for (channel, weights) in weights.chunks_exact(taps).enumerate() {
@@ -251,8 +114,58 @@ impl Channelwise {
             let magnitude: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
             bounds.push(magnitude * largest + u64::from(bias.unsigned_abs()));
         }
-        let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.channels / 2);
-        Ok(Self { channels, taps, window, tail, offset, form, weights: packed, parameters })
+        let weight = |channel: usize, tap: usize| {
+            if channel < channels && tap < taps { weights[channel * taps + tap] } else { 0 }
+        };
+        let forms = Forms::of(isa);
+        let mut parts = Vec::new();
+        let mut first = 0;
+        if let (Some(form), Window::Kernel { kernel: [rows, columns], strides, .. }) =
+            (&forms.columns, &window)
+            && *rows <= 4
+            && taps > 1
+        {
+            // What is left over goes in pairs where that is the smaller block.
+            let block = form.channels();
+            let rest = channels % block;
+            first = if rest > block / 2 { channels } else { channels - rest };
+            let mut packed = Vec::new();
+            let order: Vec<usize> = lanes(form, 0..first).collect();
+            for block in order.chunks_exact(block) {
+                for column in 0..*columns {
+                    packed.extend(block.iter().map(|&channel| {
+                        let byte = |row: usize| {
+                            if row < *rows { weight(channel, row * columns + column) } else { 0 }
+                        };
+                        // Weights of kernels are bytes.
+                        i32::from_le_bytes([0, 1, 2, 3].map(|row| byte(row) as u8))
+                    }));
+                }
+            }
+            let slides = *columns == 3 && strides[1] == 1;
+            let row = if slides { forms.three_columns } else { form.row };
+            let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.lanes);
+            parts.push(Part { channels: 0..first, form, row, weights: packed, parameters });
+        }
+        let form = &forms.pairs;
+        let order: Vec<usize> = lanes(form, first..channels).collect();
+        let mut packed = Vec::new();
+        for block in order.chunks_exact(form.channels()) {
+            for tap in (0..taps).step_by(2) {
+                packed.extend(block.iter().map(|&channel| {
+                    i32::from(weight(channel, tap)) & 0xffff | i32::from(weight(channel, tap + 1)) << 16
+                }));
+            }
+        }
+        let row = match taps.div_ceil(2) {
+            1 => forms.one_pair,
+            5 => forms.five_pairs,
+            _ => form.row,
+        };
+        let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.lanes);
+        parts.push(Part { channels: first..channels, form, row, weights: packed, parameters });
+        parts.retain(|part| !part.channels.is_empty());
+        Ok(Self { channels, taps, window, tail, offset, parts })
     }
 
     /// How many images it reads.
@@ -265,7 +178,7 @@ impl Channelwise {
 
     /// Bytes that the weights take.
     pub fn size(&self) -> usize {
-        size_of_val(&*self.weights) + self.parameters.size()
+        self.parts.iter().map(|part| size_of_val(&*part.weights) + part.parameters.size()).sum()
     }
 
     /// Convolves an image, or sums as many as there are taps. The result is of int8.
@@ -325,6 +238,9 @@ impl Channelwise {
         let [rows, columns] = axes;
         let threads = rayon::current_num_threads();
         let wanted = if threads == 1 { 1 } else { (4 * threads).div_ceil(x.batch.max(1)) };
+        /// What of the input stays in cache.
+        const CACHED: usize = 128 << 10;
+        let wanted = wanted.max((rows.size * columns.size * stride).div_ceil(CACHED));
         let bands = if self.tail.global { 1 } else { wanted.min(rows.out) };
         let work = x.batch * rows.out * columns.out * stride * self.taps;
         for_each_task(x.batch * bands, work, |task| {
@@ -397,64 +313,105 @@ impl Channelwise {
     fn line(&self, taps: &[&[u8]], line: Line, totals: &mut [i32], output: &Shared<u8>, stride: usize) {
         let Line { step, pixels, first } = line;
         let mut starts: Vec<*const u8> = Vec::with_capacity(taps.len() + 1);
-        let pairs = taps.len().div_ceil(2);
-        let row = self.form.row(pairs);
         let mut sums = Vec::new();
-        for (block, channels) in (0..self.channels).step_by(self.form.channels).enumerate() {
-            let here = channels..(channels + self.form.channels).min(self.channels);
-            starts.clear();
-            for tap in taps {
-                // What a block reads past its channels is in the pixels behind, or in the slack.
-                assert!((pixels - 1) * step + channels + self.form.channels <= tap.len());
-                starts.push(tap[channels..].as_ptr());
-            }
-            if !taps.len().is_multiple_of(2) {
-                starts.extend(starts.last().copied());
-            }
-            let weights = &self.weights[block * pairs * self.form.channels..][..pairs * self.form.channels];
-            let parameters = PARAMETERS * self.form.channels;
-            let parameters = &self.parameters.vectors[block * parameters..][..parameters];
-            let (low, high) = (&self.parameters.low[channels..], &self.parameters.high[channels..]);
-            assert!(low.len().min(high.len()) >= SLACK);
-            let (bounds, clamped) =
-                (Bounds { low: low.as_ptr(), high: high.as_ptr() }, self.parameters.clamped);
-            let to = if self.parameters.complete {
-                let length = (pixels - 1) * stride + here.len();
-                // SAFETY: no other task has these pixels; blocks of this one come one after the other.
-                let bytes = unsafe { output.slice(first * stride + here.start, length) };
-                To::Bytes(bytes.as_mut_ptr(), stride, here.len())
-            } else {
-                sums.resize(pixels * self.form.channels, 0i32);
-                To::Sums(sums.as_mut_ptr())
+        for part in &self.parts {
+            let Part { form, row, .. } = *part;
+            let block_channels = form.channels();
+            let blocks = part.channels.len().div_ceil(block_channels);
+            let block_weights = part.weights.len() / blocks;
+            let kernel_columns = match self.window {
+                Window::Kernel { kernel: [_, columns], .. } => columns,
+                Window::Images => 1,
             };
-            let (weights, parameters) = (weights.as_ptr(), parameters.as_ptr());
-            let operands = Row { taps: &starts, step, pixels, weights, parameters, bounds, clamped, to };
-            // SAFETY: the form is that of an instruction set which this processor has; the assertion and the
-            // slices are the bounds of all that it touches.
-            unsafe { row(&operands) };
-            if let To::Bytes(..) = to {
-                continue;
-            }
-            for lane in 0..self.form.channels {
-                let channel = here.start + (self.form.channel)(lane);
-                if channel >= here.end {
-                    continue;
+            for (block, channels) in part.channels.clone().step_by(block_channels).enumerate() {
+                let here = channels..(channels + block_channels).min(part.channels.end);
+                // What a block reads past its channels is in the pixels behind, or in the slack.
+                let end = (pixels - 1) * step + channels + block_channels;
+                assert!(taps.iter().all(|tap| end <= tap.len()));
+                let start = |tap: &&[u8]| tap[channels..].as_ptr();
+                starts.clear();
+                if form.vectors == 4 {
+                    starts.extend(taps.iter().step_by(kernel_columns).map(start));
+                    starts.extend(starts.last().copied().into_iter().cycle().take(4 - starts.len()));
+                } else {
+                    starts.extend(taps.iter().map(start));
+                    starts.extend(starts.last().copied().filter(|_| taps.len() % 2 == 1));
                 }
-                let sums = sums.iter().skip(lane).step_by(self.form.channels);
-                let activated = sums.map(|&sum| self.tail.activate(sum, channel));
-                if let Some(total) = totals.get_mut(channel) {
-                    // Bounded as sums are.
-                    *total = activated.fold(*total, i32::wrapping_add);
-                    continue;
-                }
-                for (pixel, x) in activated.enumerate() {
-                    // SAFETY: no other task has these pixels.
-                    let byte = unsafe { output.slice((first + pixel) * stride + channel, 1) };
-                    byte[0] = self.tail.byte(x, channel);
+                let weights = &part.weights[block * block_weights..][..block_weights];
+                let length = PARAMETERS * block_channels;
+                let parameters = &part.parameters.vectors[block * length..][..length];
+                let (low, high) = (&part.parameters.low[channels..], &part.parameters.high[channels..]);
+                assert!(low.len().min(high.len()) >= SLACK);
+                let to = if part.parameters.complete {
+                    let length = (pixels - 1) * stride + here.len();
+                    // SAFETY: no other task has these pixels; blocks of this one come one after the other.
+                    let bytes = unsafe { output.slice(first * stride + here.start, length) };
+                    To::Bytes(bytes.as_mut_ptr(), stride, here.len())
+                } else {
+                    sums.resize(pixels * block_channels, 0i32);
+                    To::Sums(sums.as_mut_ptr())
+                };
+                let operands = Row {
+                    taps: &starts,
+                    columns: kernel_columns,
+                    column_step: stride,
+                    step,
+                    pixels,
+                    weights: weights.as_ptr(),
+                    parameters: parameters.as_ptr(),
+                    bounds: Bounds { low: low.as_ptr(), high: high.as_ptr() },
+                    clamped: part.parameters.clamped,
+                    to,
+                };
+                // SAFETY: the form is that of an instruction set which this processor has; the assertions and
+                // the slices are the bounds of all that it touches.
+                unsafe { row(&operands) };
+                if let To::Sums(_) = to {
+                    self.follow(&sums, form, here, totals, first, output, stride);
                 }
             }
         }
     }
+
+    /// What follows the sums of a block of a line where vectors do not do it.
+    #[expect(clippy::too_many_arguments)]
+    fn follow(
+        &self,
+        sums: &[i32],
+        form: &Form,
+        channels: Range<usize>,
+        totals: &mut [i32],
+        first: usize,
+        output: &Shared<u8>,
+        stride: usize,
+    ) {
+        for lane in 0..form.channels() {
+            let channel = channels.start + (form.channel)(lane);
+            if channel >= channels.end {
+                continue;
+            }
+            let sums = sums.iter().skip(lane).step_by(form.channels());
+            let activated = sums.map(|&sum| self.tail.activate(sum, channel));
+            if let Some(total) = totals.get_mut(channel) {
+                // Bounded as sums are.
+                *total = activated.fold(*total, i32::wrapping_add);
+                continue;
+            }
+            for (pixel, x) in activated.enumerate() {
+                // SAFETY: no other task has these pixels.
+                let byte = unsafe { output.slice((first + pixel) * stride + channel, 1) };
+                byte[0] = self.tail.byte(x, channel);
+            }
+        }
+    }
+}
+
+/// The channel of each lane of the blocks that hold some channels.
+fn lanes(form: &Form, channels: Range<usize>) -> impl Iterator<Item = usize> {
+    let (block, first) = (form.channels(), channels.start);
+    let channel = form.channel;
+    (0..channels.len().next_multiple_of(block))
+        .map(move |lane| first + lane / block * block + channel(lane % block))
 }
 
 /// A run of pixels of the output, from `first` on, which reads pixels `step` bytes apart.
