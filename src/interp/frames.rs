@@ -112,8 +112,10 @@ fn whole(sequences: &[&[Tensor]], several: bool) -> Option<Tensor> {
     let first = sequences.first()?.first()?;
     let rest = first.sizes().get(1..)?;
     let size = rest.iter().product::<usize>() * first.dtype().size();
-    let joined: Vec<Vec<u8>> =
-        sequences.iter().map(|pieces| pieces.iter().flat_map(Tensor::to_le_bytes).collect()).collect();
+    let joined: Vec<Vec<u8>> = sequences
+        .iter()
+        .map(|pieces| pieces.iter().map(Tensor::to_le_bytes).collect::<Vec<_>>().concat())
+        .collect();
     let frames: usize = sequences.first()?.iter().map(rows_of).sum();
     let mut bytes = Vec::with_capacity(joined.len() * frames * size);
     for frame in 0..frames {

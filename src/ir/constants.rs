@@ -11,7 +11,7 @@ use crate::tensor::{DType, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConstId(u32);
 
-/// Type, sizes and SHA-256 of the bytes.
+/// Type, sizes and hash of the bytes.
 pub(super) type Key = (DType, Vec<usize>, [u8; 32]);
 
 /// Constants interned by content. The first name a content came under is the one it is printed
@@ -25,7 +25,7 @@ pub struct Constants {
 impl Constants {
     /// Interns a tensor; `name` is a wish, made unique by a suffix if another content has it.
     pub fn intern(&mut self, name: &str, tensor: Tensor) -> ConstId {
-        let key = (tensor.dtype(), tensor.sizes().to_vec(), tensor.sha256());
+        let key = (tensor.dtype(), tensor.sizes().to_vec(), tensor.content_hash());
         let index = match self.entries.get_index_of(&key) {
             Some(index) => index,
             None => {
@@ -48,11 +48,5 @@ impl Constants {
     /// What tells a constant from others, in this pool and in any: NaNs are equal by their bits.
     pub(super) fn content(&self, id: ConstId) -> Option<&Key> {
         self.entries.get_index(id.0 as usize).map(|(key, _)| key)
-    }
-
-    /// SHA-256 of the constant's little-endian bytes.
-    pub fn sha256(&self, id: ConstId) -> [u8; 32] {
-        // `get_index` cannot fail: ids are made only by `intern`, and entries never leave.
-        self.content(id).map(|key| key.2).unwrap_or_default()
     }
 }

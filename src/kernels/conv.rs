@@ -1,13 +1,12 @@
 //! Convolution: laying out the input so that it is one blocked product.
 
-use rayon::prelude::*;
-
 use super::geometry::ConvPlan;
 use super::isa::Isa;
 use super::lattice::Lattice;
 use super::product::{Grid, Product, slack};
 use super::rows::{Pairs, Plain};
 use super::simd::{Cell, pair};
+use super::team;
 use super::{Accumulator, Byte, Conv2d, Error, Float, buffer, check_length, check_optional, reference};
 
 /// Float convolution `[batch, filters, oh, ow]`, in the one summation order.
@@ -226,7 +225,7 @@ fn add_padding<S: Accumulator>(
         .filter(|(_, inside)| inside.len() < columns.kernel)
         .collect();
     let everywhere: Vec<_> = (0..columns.out).map(|x| (x, columns.inside(x))).collect();
-    output.par_chunks_exact_mut(plan.output_plane).enumerate().for_each(|(plane, output)| {
+    team::for_each_chunk(output, plan.output_plane, 1, |plane, output| {
         let taps = &tap_sums[plane % conv.filters * plan.taps..][..plan.taps];
         for (y, output) in output.chunks_exact_mut(columns.out).enumerate() {
             let inside_rows = rows.inside(y);

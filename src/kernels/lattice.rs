@@ -5,10 +5,9 @@
 //! an output lie at offsets that are the same for every output, and outputs that are neighbours
 //! read neighbouring cells.
 
-use rayon::prelude::*;
-
 use super::geometry::Axis;
 use super::product::Grid;
+use super::team;
 
 /// Fewer cells are not worth handing to another thread.
 const PARALLEL_CELLS: usize = 1 << 14;
@@ -92,7 +91,7 @@ impl Lattice {
     /// Cells in the padding are left alone.
     pub fn fill<E: Send>(&self, cells: &mut [E], fill: impl Fn(usize, usize, usize, &mut [E]) + Sync) {
         let [rows, columns] = &self.axes;
-        let fill_plane = |(plane, cells): (usize, &mut [E])| {
+        let fill_plane = |plane: usize, cells: &mut [E]| {
             for (row_phase, &phase) in rows.phases.iter().enumerate() {
                 let (first, end, y) = rows.inside(phase);
                 for (i, row) in (first..end).enumerate() {
@@ -110,14 +109,6 @@ impl Lattice {
                 }
             }
         };
-        if rayon::current_num_threads() == 1 || cells.len() < PARALLEL_CELLS {
-            cells.chunks_exact_mut(self.plane).enumerate().for_each(fill_plane);
-        } else {
-            cells
-                .par_chunks_exact_mut(self.plane)
-                .with_min_len(PARALLEL_CELLS.div_ceil(self.plane))
-                .enumerate()
-                .for_each(fill_plane);
-        }
+        team::for_each_chunk(cells, self.plane, PARALLEL_CELLS.div_ceil(self.plane), fill_plane);
     }
 }

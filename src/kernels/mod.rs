@@ -15,10 +15,11 @@
 //! * An integer product is summed modulo the accumulator's range; the caller has bounded the sum
 //!   (see [`Accumulator`]).
 //!
-//! Work is spread over rayon's current thread pool.
+//! Work is spread over threads that wait awake (`team`), as many as rayon's current pool has.
 
 mod conv;
 mod dense;
+mod extremes;
 mod geometry;
 pub mod image;
 mod isa;
@@ -38,6 +39,7 @@ mod transpose;
 
 pub use conv::{conv2d, conv2d_integer};
 pub use dense::{dense, dense_integer, matmul};
+pub use extremes::extremes;
 pub use geometry::{Conv2d, ConvTranspose2d, Pool2d};
 pub use isa::{ISA_VARIABLE, Isa, NoSuchIsa};
 pub use number::{Accumulator, Byte, Float, Ordered};

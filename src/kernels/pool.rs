@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::geometry::{Axis, PoolPlan, product};
+use super::team;
 use super::{Error, Float, Ordered, Pool2d, buffer, check_length};
 
 /// The maximum of every window.
@@ -82,7 +81,7 @@ pub fn global_average<T: Float>(planes: usize, size: usize, input: &[T]) -> Resu
     // An addition waits for the one before it, so several sums run side by side.
     const TOGETHER: usize = 8;
     let mut output = buffer(planes)?;
-    let average = |(output, input): (&mut [T], &[T])| {
+    let average = |output: &mut [T], input: &[T]| {
         if let Ok(output) = <&mut [T; TOGETHER]>::try_from(&mut *output) {
             let runs: [&[T]; TOGETHER] = std::array::from_fn(|i| &input[i * size..(i + 1) * size]);
             let sums = (0..size).fold([T::default(); TOGETHER], |sums, i| {
@@ -97,11 +96,9 @@ pub fn global_average<T: Float>(planes: usize, size: usize, input: &[T]) -> Resu
         }
     };
     let min_length = PARALLEL_ELEMENTS.div_ceil(size.saturating_mul(TOGETHER));
-    output
-        .par_chunks_mut(TOGETHER)
-        .zip(input.par_chunks(size.saturating_mul(TOGETHER)))
-        .with_min_len(min_length)
-        .for_each(average);
+    team::for_each_chunk(&mut output, TOGETHER, min_length, |at, output| {
+        average(output, &input[at * TOGETHER * size..]);
+    });
     Ok(output)
 }
 
@@ -138,14 +135,11 @@ fn for_each_row<T: Copy + Default + Send + Sync>(
     let [rows, columns] = plan.axes;
     let output_plane = rows.out * columns.out;
     let mut output = buffer(plan.output)?;
-    output
-        .par_chunks_exact_mut(output_plane)
-        .with_min_len(PARALLEL_ELEMENTS.div_ceil(output_plane.max(plan.input_plane)))
-        .enumerate()
-        .for_each(|(plane, output)| {
-            let input = &input[plane * plan.input_plane..][..plan.input_plane];
-            output.chunks_exact_mut(columns.out).enumerate().for_each(|(y, output)| row(y, input, output));
-        });
+    let together = PARALLEL_ELEMENTS.div_ceil(output_plane.max(plan.input_plane));
+    team::for_each_chunk(&mut output, output_plane, together, |plane, output| {
+        let input = &input[plane * plan.input_plane..][..plan.input_plane];
+        output.chunks_exact_mut(columns.out).enumerate().for_each(|(y, output)| row(y, input, output));
+    });
     Ok(output)
 }
 

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::isa::Isa;
 use super::rows::Rows;
 use super::shared::Shared;
 use super::simd::{Cell, Offsets, Operands, Tiles};
+use super::team;
 
 /// Panels of sums of products: for panel `p`, row `r` and output position `(i, j)` of the grid
 ///
@@ -73,11 +72,11 @@ impl<R: Rows<E>, E: Cell> Product<'_, R, E> {
             self.run(tiles, panel, spans, rows, scratch, &put, &output);
         };
         let is_small = outputs.saturating_mul(self.offsets.len()) < PARALLEL_PRODUCTS;
-        if is_small || work.tasks() == 1 || rayon::current_num_threads() == 1 {
+        if is_small {
             let mut scratch = self.scratch(tiles);
             (0..work.tasks()).for_each(|task| run(&mut scratch, task));
         } else {
-            (0..work.tasks()).into_par_iter().for_each_init(|| self.scratch(tiles), run);
+            team::for_each(work.tasks(), |task| run(&mut self.scratch(tiles), task));
         }
     }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread::{self, Thread};
 
+use super::shared::Shared;
+
 /// Runs the tasks `0..count`, on several threads if there are any. Which thread runs a task is left open.
 pub fn for_each(count: usize, task: impl Fn(usize) + Sync) {
     static TEAM: OnceLock<&'static Team> = OnceLock::new();
@@ -14,6 +16,29 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync) {
         return (0..count).for_each(task);
     }
     TEAM.get_or_init(|| Team::start(rayon::current_num_threads())).run(count, &task);
+}
+
+/// Runs `task` on the chunks of `length` elements that a slice consists of, the last of which may be shorter; at least
+/// `together` of them one after the other.
+pub fn for_each_chunk<T: Send>(
+    slice: &mut [T],
+    length: usize,
+    together: usize,
+    task: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let (length, together) = (length.max(1), together.max(1));
+    let run = length.saturating_mul(together);
+    let runs = slice.len().div_ceil(run);
+    let all = slice.len();
+    let shared = Shared::new(slice);
+    for_each(runs, |at| {
+        let start = at * run;
+        // SAFETY: runs do not overlap, and each is taken by one task.
+        let run = unsafe { shared.slice(start, run.min(all - start)) };
+        run.chunks_mut(length)
+            .enumerate()
+            .for_each(|(chunk, elements)| task(at * together + chunk, elements));
+    });
 }
 
 /// Tasks that a round can have.

@@ -41,7 +41,7 @@ pub fn encode(name: Option<&str>, tensor: &Tensor) -> TensorProto {
         data_type: Some(data_type(tensor.dtype())),
         // A tensor in memory has no axis beyond i64.
         dims: tensor.sizes().iter().map(|&size| size as i64).collect(),
-        raw_data: Some(tensor.to_le_bytes().into()),
+        raw_data: Some(tensor.to_le_bytes().into_owned().into()),
         ..TensorProto::default()
     }
 }

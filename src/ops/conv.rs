@@ -7,10 +7,11 @@ use super::product::{self, Product};
 use super::quantized;
 use super::window::{self, Spatial};
 use super::{
-    Arithmetic, Call, Example, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator, Quantize,
-    Schema, Version, for_float,
+    Arithmetic, Call, Example, Held, Inputs, Lift, LiftCx, LowerCx, Lowered, OnnxAttr, OpError, Operator,
+    Prepared, Quantize, Schema, Version, for_float,
 };
 use crate::ir::{Attrs, ValueId};
+use crate::kernels::image::Buffers;
 use crate::kernels::{self, Accumulator, Byte};
 use crate::tensor::{DType, Dim, Element, Shape, Tensor, TensorType};
 
@@ -103,6 +104,54 @@ impl Conv2d {
     }
 }
 
+/// A convolution that gives each channel of f32 as it is, but for the bias: what stands for an operator that needs a
+/// convolution before it.
+struct Identity {
+    bias: Option<Vec<f32>>,
+}
+
+impl Identity {
+    fn of(constants: &Inputs) -> Option<Identity> {
+        let call = &constants.call;
+        let Ok(Tensor::F32(w)) = constants.get(1) else { return None };
+        let &[filters, channels, 1, 1] = w.shape() else { return None };
+        let attrs = (call.sizes("strides", 1), call.sizes("pads", 0), call.int("group"));
+        let is_plain = attrs == (Ok([1, 1]), Ok([0; 4]), Ok(1)) && filters == channels;
+        let diagonal = |i: usize| if i / channels == i % channels { 1.0 } else { 0.0 };
+        if !is_plain || !w.iter().enumerate().all(|(i, &w)| w == diagonal(i)) {
+            return None;
+        }
+        Some(Identity { bias: constants.opt_elements::<f32>(2).ok()?.map(<[f32]>::to_vec) })
+    }
+}
+
+impl Prepared for Identity {
+    fn run(&self, operands: &[Option<&Held>], _: &mut Buffers) -> Option<Vec<Held>> {
+        let x = operands.first().copied().flatten()?.tensor()?;
+        let sizes = x.sizes();
+        let &[_, _, height, width] = sizes else { return None };
+        let x = x.elements::<f32>()?;
+        // Zero times what is not finite is NaN.
+        let (low, high) = kernels::extremes(x, x.len()).first().copied()?;
+        if !low.is_finite() || !high.is_finite() || x.iter().any(|x| x.is_nan()) {
+            return None;
+        }
+        // The sum begins with +0.
+        let y = match &self.bias {
+            None => x.iter().map(|&x| x + 0.0).collect(),
+            Some(bias) => {
+                let planes = x.chunks_exact(height * width).zip(bias.iter().cycle());
+                planes.flat_map(|(plane, &bias)| plane.iter().map(move |&x| (x + 0.0) + bias)).collect()
+            }
+        };
+        Some(vec![Held::Tensor(Tensor::new::<f32>(sizes, y)?)])
+    }
+
+    fn size(&self) -> usize {
+        self.bias.as_ref().map_or(0, |bias| size_of_val(&**bias))
+    }
+}
+
 impl Product for Conv2d {
     fn sums<A: Byte + Element, S: Accumulator + Element>(
         &self,
@@ -165,6 +214,10 @@ impl Operator for Conv2d {
             return product::eval(self, inputs, "C8", &sizes, bound);
         }
         for_float!(inputs.call, inputs.get(0)?.dtype(), T => Self::eval_as::<T>(inputs))
+    }
+
+    fn prepare(&self, constants: &Inputs, _: Arithmetic) -> Option<Box<dyn Prepared>> {
+        Identity::of(constants).map(|identity| Box::new(identity) as _)
     }
 
     fn quantize(&self) -> Quantize {
@@ -286,6 +339,7 @@ fn wide_sum(
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Registry;
     use super::super::testing::*;
     use super::*;
 
@@ -445,5 +499,42 @@ mod tests {
             }
             prop_assert_eq!(whole.elements::<f32>().unwrap(), parts.as_slice());
         }
+    }
+
+    /// The result made ready, if it can be, and that of the evaluation.
+    fn both(x: Vec<f32>, w: Vec<f32>, bias: Option<Vec<f32>>) -> (Option<Tensor>, Tensor) {
+        let registry = Registry::built_in();
+        let entry = registry.get("conv2d").unwrap();
+        let attrs = registry.complete("conv2d", Attrs::new()).unwrap();
+        let operands = vec![
+            Some(tensor(&[1, 2, 1, 3], x)),
+            Some(tensor(&[2, 2, 1, 1], w)),
+            bias.map(|bias| tensor(&[2], bias)),
+        ];
+        let types: Vec<Option<TensorType>> =
+            operands.iter().map(|operand| operand.as_ref().map(Tensor::tensor_type)).collect();
+        let constants = [&[None], &operands[1..]].concat();
+        let call = Call { schema: &entry.schema, attrs: &attrs, operands: &types };
+        let held = Held::Tensor(operands[0].clone().unwrap());
+        let found = Identity::of(&Inputs { call, tensors: &constants })
+            .and_then(|identity| identity.run(&[Some(&held)], &mut Buffers::default()))
+            .map(|held| held[0].tensor().unwrap().into_owned());
+        (found, registry.eval("conv2d", &attrs, &operands, Arithmetic::Exact).unwrap().remove(0))
+    }
+
+    #[test]
+    fn an_identity_passes_bits_on_and_leaves_what_is_not_finite() {
+        let x = vec![-0.0f32, 1e-45, -3.0e38, 0.0, -1e-40, 1.5];
+        let bits = |tensor: Tensor| tensor.to_le_bytes().into_owned();
+        for bias in [None, Some(vec![-0.0, 3.5])] {
+            let (found, expected) = both(x.clone(), vec![1.0, 0.0, 0.0, 1.0], bias);
+            assert_eq!(found.map(bits), Some(bits(expected)));
+        }
+        for foreign in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let x = [&x[..5], &[foreign]].concat();
+            assert_eq!(both(x, vec![1.0, 0.0, 0.0, 1.0], None).0, None);
+        }
+        assert_eq!(both(x.clone(), vec![1.0, 0.0, 0.0, 2.0], None).0, None);
+        assert_eq!(both(x, vec![0.0, 1.0, 1.0, 0.0], None).0, None);
     }
 }

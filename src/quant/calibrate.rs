@@ -6,6 +6,7 @@ use super::{QuantError, Samples, as_frames};
 use crate::diag::{Diagnostic, Diagnostics, WithPlaces};
 use crate::interp::{Memory, Plan};
 use crate::ir::{Graph, Kind, Range, ValueId};
+use crate::kernels;
 use crate::ops::{Arithmetic, Registry};
 use crate::tensor::{DType, Grid, Tensor};
 
@@ -158,12 +159,8 @@ impl Observer<'_> {
         if inner == 0 {
             return;
         }
-        for (group, elements) in elements.chunks(inner).enumerate() {
+        for (group, (l, h)) in kernels::extremes(elements, inner).into_iter().enumerate() {
             let channel = group % channels;
-            // Comparisons with NaN are false, so NaN is passed over.
-            let (l, h) = elements.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| {
-                (if v < l { v } else { l }, if v > h { v } else { h })
-            });
             if l < lowest[channel] {
                 (lowest[channel], seen.lowest[channel]) = (l, first);
             }

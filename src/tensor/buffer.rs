@@ -1,5 +1,8 @@
 //! Tensors in memory.
 
+use std::borrow::Cow;
+
+use bytemuck::NoUninit;
 use ndarray::{ArcArray, IxDyn};
 use sha2::{Digest, Sha256};
 
@@ -26,7 +29,9 @@ pub enum Tensor {
 }
 
 /// A Rust type that is the storage of some [`DType`].
-pub trait Element: Copy + PartialEq + PartialOrd + Default + Send + Sync + std::fmt::Debug + 'static {
+pub trait Element:
+    NoUninit + PartialEq + PartialOrd + Default + Send + Sync + std::fmt::Debug + 'static
+{
     const DTYPE: DType;
 
     /// Wraps an array, making it contiguous if it is not.
@@ -163,12 +168,16 @@ impl Tensor {
     }
 
     /// Little-endian bytes in row-major order.
-    pub fn to_le_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len() * self.dtype().size());
+    pub fn to_le_bytes(&self) -> Cow<'_, [u8]> {
         dispatch!(self, array => {
-            array.as_slice().unwrap_or_default().iter().for_each(|v| v.write_le(&mut out));
-        });
-        out
+            let elements = array.as_slice().unwrap_or_default();
+            if cfg!(target_endian = "little") {
+                return Cow::Borrowed(bytemuck::cast_slice(elements));
+            }
+            let mut out = Vec::with_capacity(size_of_val(elements));
+            elements.iter().for_each(|v| v.write_le(&mut out));
+            Cow::Owned(out)
+        })
     }
 
     /// The inverse of [`Tensor::to_le_bytes`]; `None` if the byte count does not fit the sizes.
@@ -193,6 +202,11 @@ impl Tensor {
             DType::F32 => go::<f32>(sizes, bytes),
             DType::F64 => go::<f64>(sizes, bytes),
         }
+    }
+
+    /// A hash of the bytes that tells contents apart: two that have one hash are not found even on purpose.
+    pub fn content_hash(&self) -> [u8; 32] {
+        blake3::hash(&self.to_le_bytes()).into()
     }
 
     /// SHA-256 of the little-endian bytes: the hash that `data` lines of the text form carry.

@@ -136,7 +136,7 @@ impl<R: Read> NpyReader<R> {
         let sizes: Vec<usize> = self.sizes.iter().rev().copied().collect();
         let tensor = Tensor::from_le_bytes(self.dtype, &sizes, &data).ok_or(NpyError::Truncated)?;
         let tensor = dispatch!(&tensor, array => reversed(array));
-        self.reordered = Some(io::Cursor::new(tensor.to_le_bytes()));
+        self.reordered = Some(io::Cursor::new(tensor.to_le_bytes().into_owned()));
         self.fortran = false;
         Ok(())
     }

@@ -68,7 +68,7 @@ fn print_with(graph: &Graph, registry: &Registry, data_file: Option<&str>) -> Te
     for &id in &order {
         if let Kind::Const(constant) = graph.node(id).kind {
             let name = graph.constants.name(constant).to_owned();
-            printer.add(name, graph.constants.tensor(constant).clone(), graph.constants.sha256(constant));
+            printer.add(name, graph.constants.tensor(constant).clone());
         }
     }
     let inputs: Vec<String> = graph.inputs().map(|input| printer.param(input)).collect();
@@ -100,7 +100,7 @@ fn print_with(graph: &Graph, registry: &Registry, data_file: Option<&str>) -> Te
     );
     let mut tensors = BTreeMap::new();
     for data in printer.order {
-        let Some((tensor, sha256)) = printer.data.remove(&data) else { continue };
+        let Some(tensor) = printer.data.remove(&data) else { continue };
         let ty = tensor.tensor_type();
         // Writing to a String does not fail.
         let _ = write!(raw, "data {} : {}{} = ", name('@', &data), tensor.dtype(), shape(&ty.shape));
@@ -108,7 +108,7 @@ fn print_with(graph: &Graph, registry: &Registry, data_file: Option<&str>) -> Te
             Some(file) if tensor.len() > INLINE => {
                 let stored = stored_name(&data);
                 let (file, key) = (quoted(file), quoted(&stored));
-                let _ = writeln!(raw, "file {file} {key} sha256 \"{}\"", hex(&sha256));
+                let _ = writeln!(raw, "file {file} {key} sha256 \"{}\"", hex(&tensor.sha256()));
                 tensors.insert(stored, tensor);
             }
             _ => {
@@ -128,32 +128,34 @@ fn stored_name(data: &str) -> String {
 struct Printer<'g> {
     graph: &'g Graph,
     registry: &'g Registry,
-    data: BTreeMap<String, (Arc<Tensor>, [u8; 32])>,
+    data: BTreeMap<String, Arc<Tensor>>,
     /// Names of the data as they came up.
     order: Vec<String>,
 }
 
 impl Printer<'_> {
-    fn add(&mut self, name: String, tensor: Arc<Tensor>, sha256: [u8; 32]) {
+    fn add(&mut self, name: String, tensor: Arc<Tensor>) {
         if !self.data.contains_key(&name) {
             self.order.push(name.clone());
-            self.data.insert(name, (tensor, sha256));
+            self.data.insert(name, tensor);
         }
     }
 
     /// A reference to a tensor that is not a constant of the graph, under `wish` or that name
     /// with the first suffix that is free.
     fn reference(&mut self, wish: &str, tensor: Tensor) -> String {
-        let sha256 = tensor.sha256();
         let names = std::iter::once(wish.to_owned()).chain((1u64..).map(|i| format!("{wish}_{i}")));
         for data in names {
             match self.data.get(&data) {
                 None => {
                     let reference = name('@', &data);
-                    self.add(data, Arc::new(tensor), sha256);
+                    self.add(data, Arc::new(tensor));
                     return reference;
                 }
-                Some((other, hash)) if *hash == sha256 && other.tensor_type() == tensor.tensor_type() => {
+                Some(other)
+                    if other.tensor_type() == tensor.tensor_type()
+                        && other.to_le_bytes() == tensor.to_le_bytes() =>
+                {
                     return name('@', &data);
                 }
                 Some(_) => {}
