@@ -1,5 +1,6 @@
 //! The constants of a graph, each content stored once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -19,20 +20,25 @@ pub(super) type Key = (DType, Vec<usize>, [u8; 32]);
 #[derive(Clone, Debug, Default)]
 pub struct Constants {
     entries: IndexMap<Key, (Arc<str>, Arc<Tensor>)>,
+    /// The entry of a tensor by its address, at which it stays as long as the pool.
+    addresses: HashMap<usize, usize>,
     names: Names,
 }
 
 impl Constants {
     /// Interns a tensor; `name` is a wish, made unique by a suffix if another content has it.
-    pub fn intern(&mut self, name: &str, tensor: Tensor) -> ConstId {
-        let key = (tensor.dtype(), tensor.sizes().to_vec(), tensor.content_hash());
-        let index = match self.entries.get_index_of(&key) {
-            Some(index) => index,
-            None => {
+    pub fn intern(&mut self, name: &str, tensor: impl Into<Arc<Tensor>>) -> ConstId {
+        let tensor = tensor.into();
+        let address = Arc::as_ptr(&tensor).addr();
+        let index = self.addresses.get(&address).copied().unwrap_or_else(|| {
+            let key = (tensor.dtype(), tensor.sizes().to_vec(), tensor.content_hash());
+            self.entries.get_index_of(&key).unwrap_or_else(|| {
                 let name = self.names.fresh(name).into();
-                self.entries.insert_full(key, (name, Arc::new(tensor))).0
-            }
-        };
+                let index = self.entries.insert_full(key, (name, tensor)).0;
+                self.addresses.insert(address, index);
+                index
+            })
+        });
         // A pool of 2^32 distinct tensors does not fit in memory.
         ConstId(index as u32)
     }

@@ -141,7 +141,7 @@ impl Graph {
     }
 
     /// Adds a constant node over an interned tensor. Value and data get `name`, made unique.
-    pub fn add_const(&mut self, name: &str, tensor: Tensor, loc: Loc) -> ValueId {
+    pub fn add_const(&mut self, name: &str, tensor: impl Into<Arc<Tensor>>, loc: Loc) -> ValueId {
         let id = self.constants.intern(name, tensor);
         self.add_const_ref(name, id, loc)
     }

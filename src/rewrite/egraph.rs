@@ -249,7 +249,7 @@ impl Facts<'_> {
     }
 
     /// The node of a constant that the graph does not have, or that is small.
-    fn literal(&mut self, tensor: &Tensor, ty: TensorType) -> ENode {
+    fn literal(&mut self, tensor: &Arc<Tensor>, ty: TensorType) -> ENode {
         let id = self.scratch.intern("", tensor.clone());
         self.leaf(Head::Const(Pool::Scratch, id, ty))
     }

@@ -210,7 +210,7 @@ impl Emitter<'_> {
         let tensor = constant
             .tensor(self.registry)
             .map_err(|error| WithPlaces::new(RewriteError::Constant(error)).at_loc(&self.loc(class), ""))?;
-        let value = self.graph.add_const(name, (*tensor).clone(), self.loc(class));
+        let value = self.graph.add_const(name, tensor, self.loc(class));
         self.keys.insert(value.node, key);
         if !class.values.is_empty() {
             self.new.push((value, name.clone()));

@@ -181,7 +181,7 @@ impl Greedy<'_> {
             for (result, tensor) in (0..).zip(tensors) {
                 let old = ValueId { node: id, result };
                 let name = self.graph.value(old).name.clone();
-                let new = self.graph.add_const(&name, (*tensor).clone(), loc.clone());
+                let new = self.graph.add_const(&name, tensor, loc.clone());
                 self.keys.insert(self.graph.node(new.node).serial, self.key(serial));
                 self.replace(old, new);
                 self.graph.take_name(new, &name);
@@ -347,7 +347,7 @@ impl Greedy<'_> {
         let pending = self.pending[at].clone();
         let constant = pending.constants.get(result as usize);
         if let Some(tensor) = constant.and_then(|constant| constant.tensor(self.registry).ok()) {
-            let value = self.graph.add_const(name, (*tensor).clone(), Loc::unknown());
+            let value = self.graph.add_const(name, tensor, Loc::unknown());
             let serial = self.graph.node(value.node).serial;
             self.keys.insert(serial, (made.key.0, false));
             made.values.insert((at, result), value);

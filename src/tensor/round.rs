@@ -244,8 +244,11 @@ pub fn qfloat(x: &[f64]) -> Option<(Vec<i8>, f64)> {
     }
     let largest = x.iter().fold(power_of_two(-16), |m, v| m.max(v.abs()));
     let scale = 127.0 / largest;
-    // Casts from float saturate.
-    Some((x.iter().map(|v| half_even(v * scale) as i8).collect(), scale))
+    // Products are of no more than 127 and a rounding. Adding 1.5 * 2^52, where floats lie 1 apart, rounds them to
+    // the nearest integer, ties to even; their bits count the integers.
+    const INTEGERS: f64 = 6_755_399_441_055_744.0;
+    let integer = |v: &f64| (v * scale + INTEGERS).to_bits().wrapping_sub(INTEGERS.to_bits()) as i32;
+    Some((x.iter().map(|v| integer(v).clamp(-128, 127) as i8).collect(), scale))
 }
 
 // ---- P4: integers of a limited mantissa
@@ -501,6 +504,35 @@ mod tests {
         let after16 = f32::from_bits(16f32.to_bits() + 1);
         assert_eq!(fixed(after16, unsigned), Some(Fixed { mantissa: 255, frac: 4 }));
         assert_eq!(fixed(f64::from(after16), unsigned), Some(Fixed { mantissa: 128, frac: 3 }));
+    }
+
+    proptest! {
+        #[test]
+        fn vectors_round_as_the_formulas(bits: u32, scale in 1e-6f32..1e3, zero in -128..256i64, x in -3e3f32..3e3) {
+            for range in [(0, 255), (-128, 127)] {
+                let zero = zero.clamp(range.0, range.1);
+                let near = (x / scale).round() * scale;
+                let tie = ((x / scale).floor() + 0.5) * scale;
+                for x in [f32::from_bits(bits), x, x * scale, near, tie, f32::NAN, f32::INFINITY, -0.0] {
+                    let narrow = (range.0 as i32, range.1 as i32);
+                    let found = quantize_linear_to_byte(x, scale, zero as i32, narrow);
+                    prop_assert_eq!(i64::from(found), quantize_linear(x, scale, zero, range), "{} / {}", x, scale);
+                }
+            }
+        }
+
+        #[test]
+        fn weights_round_half_to_even(x in prop::collection::vec(-10.0f64..10.0, 1..40), ties: bool) {
+            let mut x = x;
+            if ties {
+                // With a largest of 127 the scale is 1.
+                x.iter_mut().for_each(|v| *v = v.floor() * 10.0 + 0.5);
+                x.push(127.0);
+            }
+            let (integers, scale) = qfloat(&x).unwrap();
+            let expected: Vec<i8> = x.iter().map(|v| half_even(v * scale) as i8).collect();
+            prop_assert_eq!(integers, expected);
+        }
     }
 
     proptest! {

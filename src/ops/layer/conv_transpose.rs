@@ -8,7 +8,7 @@ use super::integer::{self, Sum};
 use super::lifting::{Parameters, with_scale};
 use super::limits::{self, Limit, Size};
 use super::op_type::{Base, OpType, Pool};
-use super::params::{self, Kernel};
+use super::params::{self, Kernel, Met};
 use super::{Form, activation, body, expect_integer_form};
 use crate::ir::{Attrs, ValueId};
 use crate::kernels::{self, ConvTranspose2d};
@@ -171,10 +171,13 @@ impl QuantizedConvTranspose {
             return Err(call.unsupported("a kernel whose sizes are not known"));
         };
         // One scale for each index of axis 1: of a depthwise kernel, one for all of it.
-        let Kernel { integers, scales, mut why } =
-            params::kernel(call, &layout.by_filter(weights), layout.filters, |_, i| {
-                params::scale_at(grid, i.checked_div(layout.taps)?)
-            })?;
+        let Kernel { integers, scales, mut why } = params::kernel(
+            call,
+            &layout.by_filter(weights),
+            layout.filters,
+            grid,
+            Met::Channels { taps: layout.taps },
+        )?;
         let integers = layout.turned().by_filter(&integers);
         let bias = match layer.constant(B)? {
             Some(bias) => {

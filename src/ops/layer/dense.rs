@@ -8,7 +8,7 @@ use super::integer::{self, Rescale, Sum, Tail};
 use super::lifting::{Parameters, with_scale};
 use super::limits;
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
-use super::params::{self, Kernel};
+use super::params::{self, Kernel, Met};
 use super::prepared::{self, PreparedLayer};
 use super::{Form, activation, activation_step, ceiling, ceiling_is_in_place, expect_integer_form};
 use crate::ir::{AttrKind, Attrs, ValueId};
@@ -166,7 +166,7 @@ fn quantize(layer: &LayerCall) -> Result<QuantizedLayer, OpError> {
     };
     let map = features.checked_div(channels).unwrap_or_default().max(1);
     let Kernel { integers, scales, mut why } =
-        params::kernel(call, weights, filters, |_, i| params::scale_at(grid, i / map))?;
+        params::kernel(call, weights, filters, grid, Met::Channels { taps: map })?;
     let bias = match layer.constant(B)? {
         Some(bias) => {
             let reals: Vec<f64> = bias.iter().map(|&b| f64::from(b)).collect();

@@ -1,6 +1,8 @@
 //! Parameter computation shared by layers (hardware-ops §5): ranges and float weights in, integers
 //! and scales out, bit for bit those of the reference. A *scale* is integers per real.
 
+use rayon::prelude::*;
+
 use crate::ir::Range;
 use crate::ops::{Call, LayerCall, LayerOperand, OpError, Why};
 use crate::tensor::round::{self, FixedFormat, LogRounded};
@@ -69,27 +71,59 @@ pub struct Kernel {
     pub why: Vec<Why>,
 }
 
+/// The scales of the input that the elements of a filter meet.
+pub enum Met {
+    /// Those of each channel, for so many taps each.
+    Channels { taps: usize },
+    /// That of the filter's own channel.
+    Own,
+}
+
 /// §5.2: the kernel divided by the scale of the input it meets, each filter then symmetric int8.
-/// `scale_of(f, i)` is that scale for element `i` of filter `f`.
 pub fn kernel(
     call: &Call,
     weights: &[f32],
     filters: usize,
-    scale_of: impl Fn(usize, usize) -> Option<f64>,
+    grid: &AffineGrid,
+    met: Met,
 ) -> Result<Kernel, OpError> {
     let taps = weights.len().checked_div(filters).unwrap_or_default();
+    let unknown = || call.unsupported("an input grid of another number of channels");
+    let channels: Vec<f64> = match met {
+        Met::Own => Vec::new(),
+        Met::Channels { taps: each } => {
+            let scale = |channel| Some(std::iter::repeat_n(scale_at(grid, channel)?, each));
+            let scales: Option<Vec<_>> = (0..taps.checked_div(each).unwrap_or_default()).map(scale).collect();
+            scales.ok_or_else(unknown)?.into_iter().flatten().collect()
+        }
+    };
+    // What a filter comes to depends on no other.
+    let quantized: Vec<(Vec<i8>, f64, f64)> = (0..filters)
+        .into_par_iter()
+        .map(|f| {
+            let filter = weights[f * taps..(f + 1) * taps].iter().map(|&w| f64::from(w));
+            let scaled: Vec<f64> = match met {
+                Met::Own => {
+                    let scale = scale_at(grid, f).ok_or_else(unknown)?;
+                    filter.map(|w| w / scale).collect()
+                }
+                Met::Channels { .. } if channels.len() == taps => {
+                    filter.zip(&channels).map(|(w, scale)| w / scale).collect()
+                }
+                Met::Channels { .. } => return Err(unknown()),
+            };
+            let (integers, scale) =
+                round::qfloat(&scaled).ok_or_else(|| call.unsupported("a kernel that is not finite"))?;
+            Ok((integers, scale, scaled.iter().fold(0.0f64, |largest, w| largest.max(w.abs()))))
+        })
+        .collect::<Result<_, OpError>>()?;
     let mut kernel =
         Kernel { integers: Vec::with_capacity(weights.len()), scales: Vec::new(), why: Vec::new() };
     let mut largest = Vec::with_capacity(filters);
-    for f in 0..filters {
-        let filter = weights.iter().skip(f * taps).take(taps).enumerate();
-        let scaled: Option<Vec<f64>> = filter.map(|(i, &w)| Some(f64::from(w) / scale_of(f, i)?)).collect();
-        let scaled = scaled.ok_or_else(|| call.unsupported("an input grid of another number of channels"))?;
-        let (integers, scale) =
-            round::qfloat(&scaled).ok_or_else(|| call.unsupported("a kernel that is not finite"))?;
-        largest.push(scaled.iter().fold(0.0f64, |largest, w| largest.max(w.abs())));
+    for (integers, scale, most) in quantized {
         kernel.integers.extend(integers);
         kernel.scales.push(scale);
+        largest.push(most);
     }
     kernel.why = vec![
         Why::new("accumulator", "127 / largest |w / scale(x)|")

@@ -9,7 +9,7 @@ use super::integer::{self, Rescale, Sum, Tail};
 use super::lifting::{Parameters, with_scale};
 use super::limits::{self, Limit};
 use super::op_type::{Activation, Base, NONE, OpType, Pool};
-use super::params::{self, Accumulator, Kernel};
+use super::params::{self, Accumulator, Kernel, Met};
 use super::{Form, activation, activation_step, expect_integer_form};
 use crate::ir::{AttrKind, Attrs, ValueId};
 use crate::kernels;
@@ -192,9 +192,10 @@ impl DeviceLayer for QuantizedTempConv {
             return Err(call.unsupported("a kernel whose sizes are not known"));
         };
         let taps = taken.checked_div(channels).unwrap_or_default().max(1);
-        let Kernel { integers, scales, mut why } = params::kernel(call, weights, filters, |f, i| {
-            params::scale_at(grid, if self.depthwise { f } else { i / taps })
-        })?;
+        let Kernel { integers, scales, mut why } = {
+            let met = if self.depthwise { Met::Own } else { Met::Channels { taps } };
+            params::kernel(call, weights, filters, grid, met)?
+        };
         let bias = match layer.constant(B)? {
             Some(bias) => {
                 let bias: Vec<f64> = bias.iter().map(|&b| f64::from(b)).collect();

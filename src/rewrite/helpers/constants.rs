@@ -1,6 +1,7 @@
 //! Helpers on constants.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Args, Helper, floats, yes};
 use crate::ir::Attr;
@@ -207,12 +208,21 @@ pub const IDENTITY_MATRIX: Helper = Helper {
             all.iter_mut().step_by(step).for_each(|element| *element = one);
             all
         }
+        /// Those that are in use: rules try large ones again and again.
+        static IN_USE: Mutex<BTreeMap<(usize, DType), Weak<Tensor>>> = Mutex::new(BTreeMap::new());
         let size = usize::try_from(args.int(0)?).ok()?;
         let count = size.checked_mul(size).filter(|&count| count <= LARGEST)?;
-        tensor(match args.fact(1)?.ty.storage() {
+        let storage = args.fact(1)?.ty.storage();
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = in_use.get(&(size, storage)).and_then(Weak::upgrade) {
+            return Some(Data::Tensor(made));
+        }
+        let made = Arc::new(match storage {
             DType::F32 => Tensor::new(&[size, size], diagonal(count, size + 1, 0.0f32, 1.0))?,
             other => Tensor::new(&[size, size], diagonal(count, size + 1, 0.0f64, 1.0))?.cast(other),
-        })
+        });
+        in_use.insert((size, storage), Arc::downgrade(&made));
+        Some(Data::Tensor(made))
     },
     explain: None,
 };

@@ -1,7 +1,7 @@
 //! The parameters of a convolution layer (hardware-ops §5.2 to §5.5).
 
 use super::super::op_type::Pool;
-use super::super::params::{self, Kernel};
+use super::super::params::{self, Kernel, Met};
 use super::{B, PADDING, W, X, conv_size};
 use crate::ops::layer::following::{self, Quantized};
 use crate::ops::layer::pool;
@@ -17,9 +17,10 @@ pub fn quantize(layer: &LayerCall, depthwise: bool) -> Result<QuantizedLayer, Op
         return Err(call.unsupported("a kernel whose sizes are not known"));
     };
     let taps = (rows * columns).max(1);
-    let Kernel { integers, scales, mut why } = params::kernel(call, weights, filters, |f, i| {
-        params::scale_at(grid, if depthwise { f } else { i / taps })
-    })?;
+    let Kernel { integers, scales, mut why } = {
+        let met = if depthwise { Met::Own } else { Met::Channels { taps } };
+        params::kernel(call, weights, filters, grid, met)?
+    };
 
     let bias = layer.constant(B)?.map(|bias| bias.iter().map(|&b| f64::from(b)).collect::<Vec<f64>>());
     let padding = layer.constant(PADDING)?;
@@ -86,9 +87,12 @@ fn fold_zero_points(
         .iter()
         .enumerate()
         .map(|(f, &scale)| {
-            let filter = kernel.iter().skip(f * length).take(length).enumerate();
-            let sum: Option<i64> =
-                filter.map(|(i, &w)| Some(params::zero_at(grid, i / taps)? * i64::from(w))).sum();
+            let channels = kernel[f * length..(f + 1) * length].chunks(taps).enumerate();
+            let of_channel = |(channel, weights): (usize, &[i8])| {
+                let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+                Some(params::zero_at(grid, channel)? * sum)
+            };
+            let sum: Option<i64> = channels.map(of_channel).sum();
             let sum =
                 sum.ok_or_else(|| layer.call.unsupported("an input grid of another number of channels"))?;
             // The sum of integers is exact; it has far fewer than 53 bits.
