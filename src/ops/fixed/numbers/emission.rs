@@ -210,7 +210,12 @@ impl<'a> Emission<'a> {
             names.push(if self.call.flag(flag)? {
                 let mut perm: Vec<i64> = (0..x.rank as i64).collect();
                 perm.swap(x.rank - 1, x.rank - 2);
-                self.body.body.op_with("Transpose", &[&x.name], vec![("perm", OnnxAttr::Ints(perm))])
+                let perm = vec![("perm", OnnxAttr::Ints(perm))];
+                let turned = self.body.body.op_with("Transpose", &[&x.name], perm);
+                // A runtime merges the two operators into one that it does not have for float64: the bound, which
+                // every element keeps, stays between them.
+                let low = self.body.number(x.bound.low as f64);
+                self.op("Max", &[&turned, &low])
             } else {
                 x.name
             });
