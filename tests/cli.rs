@@ -319,6 +319,7 @@ fn the_scheme_akida_has_its_numbers_and_says_who_has_others() {
         &["--output-bits", "16"],
         &["--last-output-bits", "16"],
         &["--buffer-bits", "28"],
+        &["--scale-bits", "12"],
         &["--epochs", "2"],
         &["--momentum", "0.5"],
         &["--config", "config.json"],
@@ -351,6 +352,30 @@ fn a_configuration_that_is_written_gives_the_same_network_again() {
     fs::write(run.path("wrong.json"), "{\"/0/Conv\": {\"weight_quantiser\": {}}}").unwrap();
     let wrong = ["compile", &*model, "--scheme", "fixed-point", "--config", "wrong.json", "-o", "d.onnx"];
     run.refused(&wrong, "Q0625");
+}
+
+#[test]
+fn scale_bits_are_those_of_every_output_quantizer() {
+    let run = Run::new();
+    let (model, samples) = (digits("digits_cnn.onnx"), digits("x_calib.npy"));
+    let compile = |flags: &[&str]| {
+        let common = ["compile", &*model, "--scheme", "fixed-point", "--samples", &*samples];
+        let rest = ["--num-samples", "20", "--last-output-bits", "16", "--emit", "config", "-o", "a.onnx"];
+        let output = run.qirc(&[&common[..], flags, &rest].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let config = fs::read_to_string(run.path("a.config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let layers = config.as_object().unwrap().values();
+        let bits = layers.filter_map(|layer| layer["output_quantizer"]["scale_bits"].as_u64());
+        let mut bits: Vec<u64> = bits.collect();
+        bits.sort_unstable();
+        bits
+    };
+    let default = compile(&[]);
+    assert!(
+        default.len() > 1 && default.ends_with(&[16]) && default[..default.len() - 1].iter().all(|&b| b == 8)
+    );
+    assert_eq!(compile(&["--scale-bits", "12"]), vec![12; default.len()]);
 }
 
 #[test]

@@ -134,9 +134,12 @@ fn docs_say_what_the_schemas_say() {
     let kind = |schema: &Schema, operator: &dyn Operator| match operator.quantize() {
         Quantize::FixedPoint(_) => "Layers of QuantizeML",
         _ if schema.layer => "Device layers",
+        _ if schema.name.starts_with("fixed_") => "Operations on fixed-point numbers",
         _ => "Standard operators",
     };
-    for title in ["Standard operators", "Device layers", "Layers of QuantizeML"] {
+    for title in
+        ["Standard operators", "Device layers", "Layers of QuantizeML", "Operations on fixed-point numbers"]
+    {
         writeln!(text, "\n## {title}").unwrap();
         for entry in registry.iter().filter(|entry| kind(&entry.schema, &*entry.operator) == title) {
             section(&registry, &entry.schema, &*entry.operator, &mut text).unwrap();

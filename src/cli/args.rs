@@ -174,6 +174,9 @@ pub struct NumberArgs {
     /// Bits of the outputs of other layers [default: 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
     pub output_bits: Option<u32>,
+    /// Bits of the integers that the scales of outputs become [default: 8; 16 for --last-output-bits from 16 on].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
+    pub scale_bits: Option<u32>,
     /// Bits of the buffers in which layers compute [default: 32].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=62))]
     pub buffer_bits: Option<u32>,

@@ -383,7 +383,7 @@ fn timing(steps: &[Step]) -> String {
 pub fn check(session: &mut Session, args: &CheckArgs) -> Result<(), End> {
     let (graph, _) = read_model(session, &args.model, InputShapes::default())?;
     let (layers, mut found) = check_layers(&graph, &session.registry);
-    found.extend(check_fixed_point(&graph));
+    found.extend(check_fixed_point(&graph, &session.registry));
     if !layers.is_empty() {
         let limits = device_limits(&graph, &session.registry);
         found.extend(if args.strict { limits.as_errors() } else { limits });

@@ -20,6 +20,7 @@ pub fn fixed_point(session: &mut Session, args: &PrepareArgs) -> Result<FixedPoi
         input_weight_bits,
         activation_bits,
         output_bits,
+        scale_bits,
         buffer_bits,
         epochs,
         momentum,
@@ -35,6 +36,7 @@ pub fn fixed_point(session: &mut Session, args: &PrepareArgs) -> Result<FixedPoi
         output_bits: output_bits.unwrap_or(defaults.output_bits),
         weight_bits,
         input_weight_bits: input_weight_bits.unwrap_or(weight_bits),
+        scale_bits: scale_bits.or(defaults.scale_bits),
         buffer_bits: buffer_bits.unwrap_or(defaults.buffer_bits),
         per_tensor_activations: args.per_tensor_activations,
         input_dtype: args.input_dtype.into(),
@@ -68,6 +70,7 @@ fn expect_akida(args: &PrepareArgs) -> Result<(), End> {
         ("--input-weight-bits", numbers.input_weight_bits, 8),
         ("--activation-bits", numbers.activation_bits, 8),
         ("--output-bits", numbers.output_bits, 8),
+        ("--scale-bits", numbers.scale_bits, 8),
         ("--last-output-bits", args.last_output_bits, 8),
         ("--buffer-bits", numbers.buffer_bits, 32),
     ];

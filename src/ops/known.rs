@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Arithmetic, Registry};
 use crate::ir::{Graph, Kind, ValueId};
-use crate::tensor::{Dim, Tensor};
+use crate::tensor::{Dim, Grid, Tensor};
 
 /// The tensors of values that depend on no input but given ones, and on sizes that do not matter. Each is
 /// worked out when it is first asked for, and once.
@@ -172,7 +172,9 @@ impl Known {
                 Some(operand) => Some((**tensors.get(operand)?.as_ref()?).clone()),
             });
         }
-        registry.eval(op, attrs, &operands, Arithmetic::Exact).ok()
+        let grids: Vec<Option<&Grid>> =
+            node.operands.iter().map(|operand| operand.map(|value| &graph.ty(value).grid)).collect();
+        registry.eval_on(op, attrs, &operands, &grids, Arithmetic::Exact).ok()
     }
 }
 

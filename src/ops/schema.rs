@@ -72,6 +72,8 @@ pub struct Schema {
     pub any_results: bool,
     /// Set where the first axis of the operands is time and what came before has a part in the results.
     pub state: Option<State>,
+    /// The operand that no element of may be 0, which is known of a constant.
+    pub divisor: Option<usize>,
     /// Whether all operands are stored alike, so that a number among them in a rule is, too.
     pub uniform: bool,
     pub accuracy: Accuracy,
@@ -98,6 +100,7 @@ impl Schema {
             results: vec!["y".into()],
             any_results: false,
             state: None,
+            divisor: None,
             uniform: false,
             accuracy: Accuracy::Exact,
             layer: false,
@@ -153,6 +156,11 @@ impl Schema {
     pub fn state(self, name: &'static str, ty: fn(&Call) -> Result<TensorType, OpError>) -> Self {
         let state = Some(State { operand: self.operands.len(), ty });
         Self { state, ..self.optional(name).any_results() }
+    }
+
+    /// No element of the operand at `position` may be 0.
+    pub fn divisor(self, position: usize) -> Self {
+        Self { divisor: Some(position), ..self }
     }
 
     /// All operands are stored alike.

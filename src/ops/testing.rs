@@ -172,11 +172,21 @@ pub fn eval_graph(
 /// An application as ONNX: its nodes and initializers. Operands are called `x0`, `x1`, …, the
 /// results `y0`, …
 pub fn lower(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (Lowered, Vec<(String, Tensor)>) {
+    let types: Vec<Option<TensorType>> =
+        operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
+    lower_on(op, attrs, operands, types).unwrap()
+}
+
+/// [`lower`] for operands of the given types.
+pub fn lower_on(
+    op: &str,
+    attrs: Attrs,
+    operands: &[Option<Tensor>],
+    types: Vec<Option<TensorType>>,
+) -> Result<(Lowered, Vec<(String, Tensor)>), OpError> {
     let registry = Registry::built_in();
     let attrs = registry.complete(op, attrs).unwrap();
     let entry = registry.get(op).unwrap();
-    let types: Vec<Option<TensorType>> =
-        operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
     let mut results = registry.infer(op, &attrs, &types).unwrap();
     if entry.schema.assigns_grid {
         for ty in results.iter_mut().filter(|ty| ty.storage().is_integer()) {
@@ -192,27 +202,38 @@ pub fn lower(op: &str, attrs: Attrs, operands: &[Option<Tensor>]) -> (Lowered, V
     let constants: Vec<Option<&Tensor>> = operands.iter().map(Option::as_ref).collect();
     let call = super::Call { schema: &entry.schema, attrs: &attrs, operands: &types };
     let mut cx = LowerCx::new(call, "node", &operand_names, &result_names, &results, &constants);
-    let lowered = entry.operator.lower(&mut cx).unwrap();
-    (lowered, cx.into_initializers())
+    let lowered = entry.operator.lower(&mut cx)?;
+    Ok((lowered, cx.into_initializers()))
 }
 
 /// What the ONNX form of an application with one result computes: its nodes are read one by one,
 /// operands as inputs, and evaluated.
 pub fn read_back(op: &str, attrs: Attrs, operands: &[Tensor]) -> Tensor {
-    let registry = Registry::built_in();
     let given: Vec<Option<Tensor>> = operands.iter().cloned().map(Some).collect();
     let (lowered, initializers) = lower(op, attrs, &given);
     let Lowered::Nodes(nodes) = lowered else { panic!("{op} is lowered to a function") };
+    read_nodes(&nodes, initializers, operands, "x", "y0")
+}
+
+/// What nodes compute, whose operands are called `x0`, `x1`, … after `prefix`.
+pub fn read_nodes(
+    nodes: &[OnnxNode],
+    initializers: Vec<(String, Tensor)>,
+    operands: &[Tensor],
+    prefix: &str,
+    result: &str,
+) -> Tensor {
+    let registry = Registry::built_in();
     let mut graph = Graph::new("test");
     let mut values: BTreeMap<String, ValueId> = BTreeMap::new();
     for (i, tensor) in operands.iter().enumerate() {
-        let value = graph.add_input(&format!("x{i}"), tensor.tensor_type(), Loc::unknown());
-        values.insert(format!("x{i}"), value);
+        let name = format!("{prefix}{i}");
+        values.insert(name.clone(), graph.add_input(&name, tensor.tensor_type(), Loc::unknown()));
     }
     for (name, tensor) in initializers {
         values.insert(name.clone(), graph.add_const(&name, tensor, Loc::unknown()));
     }
-    for node in &nodes {
+    for node in nodes {
         if let Some(OnnxAttr::Tensor(tensor)) = node.attrs.get("value").filter(|_| node.op_type == "Constant")
         {
             let name = &node.outputs[0];
@@ -227,5 +248,5 @@ pub fn read_back(op: &str, attrs: Attrs, operands: &[Tensor]) -> Tensor {
         let results = lift.read(&mut cx).unwrap();
         values.extend(node.outputs.iter().cloned().zip(results));
     }
-    eval_graph(&graph, operands.iter().cloned(), values["y0"]).unwrap()
+    eval_graph(&graph, operands.iter().cloned(), values[result]).unwrap()
 }

@@ -37,12 +37,14 @@ fn every_operator_has_a_formula_and_checks_its_constraints() {
         let labels = labels(&entry.schema);
         assert!(labels.is_empty() != doc.contains("\n* "), "{name} has constraints without labels");
         let quoted = format!("\"{name}\"");
-        // What all layers of QuantizeML have in common is checked for all of them.
-        let shared = matches!(entry.operator.quantize(), Quantize::FixedPoint(_));
+        // What all layers of QuantizeML have in common is checked for all of them, and so are operations on its numbers.
+        let shared: &[&str] = match entry.operator.quantize() {
+            Quantize::FixedPoint(_) => &["C1", "C2"],
+            _ if name.starts_with("fixed_") => &["C1", "C2", "C3"],
+            _ => &[],
+        };
         let checked = |source: &str, label: &str| {
-            label == "C0"
-                || source.contains(&format!("\"{label}\""))
-                || shared && matches!(label, "C1" | "C2")
+            label == "C0" || source.contains(&format!("\"{label}\"")) || shared.contains(&label)
         };
         let home =
             |source: &&String| source.contains(&quoted) && labels.iter().all(|label| checked(source, label));
@@ -227,7 +229,8 @@ fn nearly_an_example() -> impl Strategy<Value = Application> {
             let attrs = REGISTRY.complete(&entry.schema.name, example.attrs).unwrap();
             let types: Vec<_> =
                 example.operands.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type)).collect();
-            if matches!(entry.operator.quantize(), Quantize::FixedPoint(_)) {
+            let layer = matches!(entry.operator.quantize(), Quantize::FixedPoint(_));
+            if layer || entry.schema.name.starts_with("fixed_") {
                 examples.push((entry.schema.name.to_string(), attrs.clone(), on_grids(&types)));
             }
             examples.push((entry.schema.name.to_string(), attrs, types));

@@ -4,9 +4,10 @@ use thiserror::Error;
 
 use crate::diag::{Diagnostics, Report, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, Range, Value};
+use crate::ops::fixed::LayerError;
 use crate::ops::{OpError, Registry};
-use crate::tensor::fixed::MOST_VALUE_BITS;
-use crate::tensor::{AffineGrid, FixedGrid, Grid, TensorType};
+use crate::tensor::fixed::{FixedError, MOST_VALUE_BITS};
+use crate::tensor::{AffineGrid, DType, FixedGrid, Grid, TensorType};
 
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum VerifyError {
@@ -113,7 +114,7 @@ fn check_node(graph: &Graph, registry: &Registry, id: NodeId) -> Vec<VerifyError
         // A constant may be declared on a grid of its storage.
         None => true,
     };
-    match inferred {
+    match inferred.and_then(|inferred| check_divisor(graph, registry, id).map(|()| inferred)) {
         Err(error) => errors.push(VerifyError::Op { name, error }),
         Ok(inferred) if inferred.len() != node.results.len() => {
             let (declared, inferred) = (node.results.len(), inferred.len());
@@ -156,6 +157,21 @@ fn describe(ty: &TensorType) -> String {
             let scale = if fixed.scales.is_some() { ", scale …" } else { "" };
             format!("q<{}, bits {}, frac {frac}{scale}>{}", fixed.storage, fixed.value_bits, ty.shape)
         }
+    }
+}
+
+/// That a constant divisor has no 0.
+fn check_divisor(graph: &Graph, registry: &Registry, id: NodeId) -> Result<(), OpError> {
+    let node = graph.node(id);
+    let Some(entry) = node.op().and_then(|op| registry.find(op)) else { return Ok(()) };
+    let divisor = entry.schema.divisor.and_then(|position| graph.constant(node.operand(position)?));
+    let wide = divisor.map(|divisor| divisor.cast(DType::I64));
+    match wide.as_ref().and_then(|wide| wide.elements::<i64>()).is_some_and(|wide| wide.contains(&0)) {
+        true => {
+            let error = LayerError::Fixed(FixedError::ZeroDivisor);
+            Err(OpError::FixedPoint { op: entry.schema.name.to_string(), error })
+        }
+        false => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #[path = "../common/figures.rs"]
 mod figures;
+mod graph;
 #[path = "../common/keras.rs"]
 mod keras;
 #[path = "../common/keras_layers.rs"]
@@ -137,4 +138,33 @@ fn operations_and_layers_are_those_of_quantizeml() {
         }
     }
     figures::show(&lines.join("; "));
+}
+
+/// Operators of the IR give the bits that are on record, for every operation that is one.
+#[test]
+fn operators_are_those_of_quantizeml() {
+    let text = fs::read_to_string(folder().join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    let (mut run, mut faults) = (BTreeMap::<String, usize>::new(), Vec::new());
+    for group in manifest["groups"].as_array().unwrap() {
+        let tensors = Tensors::read(&folder().join(group["file"].as_str().unwrap()));
+        for case in group["cases"].as_array().unwrap().iter().filter(|case| case["kind"] == "op") {
+            // Where the package rounds to 24 bits, integers are others.
+            if case["container"].as_str().is_some_and(|container| container != "exact") {
+                continue;
+            }
+            let inputs = case["inputs"].as_array().unwrap().iter();
+            let inputs: Vec<_> = inputs.map(|input| tensors.recorded(input, Arithmetic::Exact)).collect();
+            let name = case["name"].as_str().unwrap();
+            let Some(found) = graph::run(name, &case["args"], &inputs) else { continue };
+            *run.entry(name.to_owned()).or_default() += 1;
+            let want = tensors.recorded(&case["output"], Arithmetic::Exact);
+            if !found.as_ref().is_ok_and(|found| equal(found, &want)) {
+                faults.push(format!("{}: {found:?}\n  want {want:?}", case["id"]));
+            }
+        }
+    }
+    let cases: usize = run.values().sum();
+    assert!(faults.is_empty(), "{} of {cases} differ:\n{}", faults.len(), faults.join("\n"));
+    figures::show(&format!("{cases} cases of {} operations by operators", run.len()));
 }

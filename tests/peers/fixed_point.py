@@ -276,6 +276,8 @@ def bits(rng):
         flags += ["--weight-bits", wish(2, 10), "--activation-bits", wish(2, 12), "--output-bits", wish(4, 16)]
     if rng.random() < 0.5:
         flags += ["--last-output-bits", wish(4, 16)]
+    if rng.random() < 0.3:
+        flags += ["--scale-bits", wish(2, 16)]
     if rng.random() < 0.5:
         flags += ["--per-tensor-activations"]
     flags += ["--input-dtype", str(rng.choice(["uint8", "int8"]))]

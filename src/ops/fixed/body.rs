@@ -4,9 +4,10 @@
 //! products of bytes, as runtimes convolve no float64.
 
 use super::operator::{self, Operand};
+use super::typed;
 use crate::ops::body::Body;
 use crate::ops::{Call, OnnxAttr, OpError};
-use crate::tensor::{DType, Grid, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// Integers up to this are float64, and so are their quotients rounded down.
 const EXACT: i128 = 1 << 52;
@@ -37,11 +38,11 @@ impl Interval {
         Self { low: self.low.clamp(other.low, other.high), high: self.high.clamp(other.low, other.high) }
     }
 
-    fn times(self, other: Self) -> Self {
+    pub fn times(self, other: Self) -> Self {
         self.of_ends(other, i128::saturating_mul)
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         self.of_ends(other, i128::saturating_add)
     }
 
@@ -62,7 +63,7 @@ impl Interval {
         Self { low: one(self.low), high: one(self.high) }
     }
 
-    fn union(self, other: Self) -> Self {
+    pub fn union(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 }
@@ -109,9 +110,8 @@ impl<'a> FixedBody<'a> {
     /// The integers of an operand.
     pub fn operand(&mut self, position: usize) -> Result<Integers, OpError> {
         let ty = self.call.ty(position)?;
-        let Grid::Fixed(grid) = &ty.grid else {
-            return Err(self.call.unsupported("a plain operand of the integer form"));
-        };
+        let grid = typed::grid_of(ty);
+        let grid = grid.ok_or_else(|| self.call.unsupported("a plain operand of the integer form"))?;
         let name = self.body.cast(&Self::parameter_name(position), DType::F64);
         Ok(Integers {
             name,
@@ -132,7 +132,7 @@ impl<'a> FixedBody<'a> {
         self.body.scalar(value)
     }
 
-    fn checked(&self, bound: Interval) -> Result<Interval, OpError> {
+    pub fn checked(&self, bound: Interval) -> Result<Interval, OpError> {
         if bound.low >= -EXACT && bound.high <= EXACT {
             return Ok(bound);
         }

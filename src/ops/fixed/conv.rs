@@ -144,11 +144,11 @@ pub fn separable_conv2d(
 }
 
 /// Attributes of a convolution.
-fn convolution_attrs(schema: Schema) -> Schema {
+pub(super) fn convolution_attrs(schema: Schema) -> Schema {
     schema.attr("strides", vec![1i64, 1]).attr("dilations", vec![1i64, 1]).attr("pads", vec![0i64, 0, 0, 0])
 }
 
-fn stride(call: &Call) -> std::result::Result<Stride, OpError> {
+pub(super) fn stride(call: &Call) -> std::result::Result<Stride, OpError> {
     Ok(Stride { strides: call.sizes("strides", 1)?, dilations: call.sizes("dilations", 1)? })
 }
 
@@ -161,7 +161,7 @@ fn float_attrs(call: &Call, names: &[&str]) -> Attrs {
 const GEOMETRY: [&str; 3] = ["strides", "dilations", "pads"];
 
 /// Products of a kernel with the windows of a map.
-fn products(call: &Call, kernel: usize, pads: [usize; 4]) -> u64 {
+pub(super) fn products(call: &Call, kernel: usize, pads: [usize; 4]) -> u64 {
     let size = |position: usize, axis: usize| {
         call.opt_ty(position).and_then(|ty| ty.shape.get(axis)?.fixed()).unwrap_or(1) as u64
     };
@@ -176,12 +176,12 @@ fn products(call: &Call, kernel: usize, pads: [usize; 4]) -> u64 {
 }
 
 /// The attributes of an ONNX convolution.
-fn geometry(call: &Call) -> std::result::Result<Vec<(&'static str, OnnxAttr)>, OpError> {
+pub(super) fn geometry(call: &Call) -> std::result::Result<Vec<(&'static str, OnnxAttr)>, OpError> {
     GEOMETRY.into_iter().map(|name| Ok((name, OnnxAttr::Ints(call.ints(name)?.to_vec())))).collect()
 }
 
 /// Sums of each channel by itself.
-fn depthwise(
+pub(super) fn depthwise(
     at: &mut FixedBody,
     x: &Integers,
     kernel: &Integers,

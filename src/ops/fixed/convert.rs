@@ -21,6 +21,8 @@ struct Target {
     axis: Option<usize>,
     /// Integers that are added, one or one for each index of the axis.
     zero: Option<Vec<i64>>,
+    /// What x is divided by first, one or one for each index of the axis.
+    scales: Option<Vec<f32>>,
 }
 
 impl Target {
@@ -38,6 +40,7 @@ impl Target {
             Some(_) => Some(call.axis("C3", "axis", x.shape.rank())?),
         };
         let zero = call.attrs.get_ints("zero").map(<[i64]>::to_vec);
+        let scales = call.attrs.get_floats("scales").map(<[f32]>::to_vec);
         let size = match axis {
             None => 1,
             Some(axis) => call.known(&x.shape[axis])?,
@@ -46,11 +49,17 @@ impl Target {
         let entries = frac.len() == given.len()
             && fits(frac.len())
             && zero.as_ref().is_none_or(|zero| fits(zero.len()))
-            && (axis.is_none() || frac.len() == size);
+            && scales.as_ref().is_none_or(|scales| fits(scales.len()))
+            && (axis.is_none() || frac.len() == size || scales.as_ref().is_some_and(|s| s.len() == size));
         call.require("C4", entries, || {
-            format!("`frac_bits` and `zero` have one entry, or one for each index of `axis`, found {given:?}")
+            format!("`frac_bits`, `zero` and `scales` have one entry, or one for each index of `axis`, found {given:?}")
         })?;
-        Ok(Self { value_bits, frac, axis, zero })
+        let divides = |scales: &Vec<f32>| scales.iter().all(|scale| scale.is_finite() && *scale > 0.0);
+        let alone = zero.is_none() && x.storage() == DType::F32;
+        call.require("C5", scales.as_ref().is_none_or(|scales| alone && divides(scales)), || {
+            "`scales` are finite and above 0, for x in f32, and without `zero`".to_owned()
+        })?;
+        Ok(Self { value_bits, frac, axis, zero, scales })
     }
 
     fn grid(&self) -> FixedGrid {
@@ -58,8 +67,10 @@ impl Target {
             storage: FixedGrid::storage_of(self.value_bits),
             value_bits: self.value_bits,
             frac_bits: self.frac.as_slice().into(),
-            scales: self.zero.as_ref().map(|_| [1.0].into()),
-            axis: self.axis.filter(|_| self.frac.len() > 1),
+            scales: self.scales.as_deref().map(Into::into).or(self.zero.as_ref().map(|_| [1.0].into())),
+            axis: self
+                .axis
+                .filter(|_| self.frac.len() > 1 || self.scales.as_ref().is_some_and(|s| s.len() > 1)),
         }
     }
 }
@@ -70,17 +81,20 @@ impl Operator for ToFixedPoint {
             "to_fixed_point",
             "`y = saturate(half_even(x * 2^frac_bits))` in `value_bits` value bits, NaN being 0; an integer x is only \
              saturated, and has `frac_bits` as it comes. With `zero`, these integers are added, saturated again, and y has \
-             the scale 1. `frac_bits` and `zero` have one entry, or one for each index of `axis`.\n\n\
+             the scale 1. With `scales`, x is divided by them first, rounded to f32, and y has them. `frac_bits`, `zero` and `scales` have one \
+             entry, or one for each index of `axis`.\n\n\
              * C1: x is plain f32, or an integer of 8 bits.\n\
              * C2: `value_bits` is from 1 to 61.\n\
              * C3: 0 <= axis < rank of x.\n\
-             * C4: `frac_bits` and `zero` have as many entries as they need.",
+             * C4: `frac_bits`, `zero` and `scales` have as many entries as they need.\n\
+             * C5: `scales` are finite and above 0, for x in f32, and without `zero`.",
         )
         .operand("x")
         .required_attr("value_bits", AttrKind::Int)
         .required_attr("frac_bits", AttrKind::Ints)
         .optional_attr("axis", AttrKind::Int)
         .optional_attr("zero", AttrKind::Ints)
+        .optional_attr("scales", AttrKind::Floats)
         .rounding()
     }
 
@@ -102,6 +116,11 @@ impl Operator for ToFixedPoint {
             }
         }
         let frac = entries(from_end, &target.frac);
+        if let (Some(scales), Some(x)) = (&target.scales, x.elements::<f32>()) {
+            let scales = entries(from_end, scales);
+            let y = QFloat::quantize(sizes, x, target.value_bits, scales, frac);
+            return Ok(vec![typed::written(&y.map_err(|error| refused(call, error))?.into(), None).0]);
+        }
         let fixed = match x.elements::<f32>() {
             Some(x) => FixedPoint::quantize(sizes, x, target.value_bits, Some(frac.clone())),
             None => {
@@ -159,6 +178,11 @@ impl Operator for ToFixedPoint {
             name
         };
         if cx.call.ty(0)?.storage() == DType::F32 {
+            if let Some(scales) = &target.scales {
+                let scales = Tensor::new(&sizes(scales.len()), scales.clone());
+                let scales = cx.initializer("scales", scales.unwrap_or_else(|| Tensor::scalar(1f32)));
+                last = step(&mut nodes, "Div", &[&last, &scales], vec![]);
+            }
             let powers: Vec<f32> = target.frac.iter().map(|&bits| power_of_two_f32(bits)).collect();
             let powers = Tensor::new(&sizes(powers.len()), powers);
             let powers = cx.initializer("powers", powers.unwrap_or_else(|| Tensor::scalar(1f32)));
@@ -198,7 +222,8 @@ impl Operator for ToFixedPoint {
 
     fn examples(&self) -> Vec<Example> {
         let attrs = Attrs::new().with("value_bits", 7i64).with("frac_bits", vec![5i64]);
-        vec![Example { attrs, operands: vec![example(&[2, 3])] }]
+        let scaled = attrs.clone().with("scales", vec![0.5f32, 0.25, 3.0]).with("axis", 1i64);
+        [attrs, scaled].map(|attrs| Example { attrs, operands: vec![example(&[2, 3])] }).into()
     }
 }
 

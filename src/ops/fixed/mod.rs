@@ -12,6 +12,7 @@ mod convert;
 mod dense;
 mod merge;
 mod normalize;
+mod numbers;
 mod operator;
 mod pool;
 mod quantizer;
@@ -45,12 +46,12 @@ use crate::tensor::fixed::{
     Ranges, Requantized, Requantizer, WeightAxis, WeightQuantizer,
 };
 
-/// The layers as operators.
+/// The layers as operators, and the operations on numbers.
 pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
     fn op<L: operator::Layer + Clone + 'static>(layer: L) -> Box<dyn super::Operator> {
         Box::new(operator::LayerOp(layer))
     }
-    vec![
+    let mut all: Vec<Box<dyn super::Operator>> = vec![
         Box::new(convert::ToFixedPoint),
         Box::new(convert::ToFloat),
         op(activation::ActivationLayer),
@@ -75,7 +76,9 @@ pub(super) fn operators() -> Vec<Box<dyn super::Operator>> {
         op(tokens::ClassTokenLayer),
         op(transposed::Conv2DTransposeLayer),
         op(transposed::DepthwiseConv2DTransposeLayer),
-    ]
+    ];
+    all.extend(numbers::operators());
+    all
 }
 
 /// Why a layer has no integers.

@@ -14,6 +14,7 @@ use super::{
     typed,
 };
 use crate::ir::{AttrKind, Attrs};
+use crate::ops::body::Body;
 use crate::ops::layer::{self, Step};
 use crate::ops::{
     Arithmetic, Bound, Call, Example, Inputs, Lift, LowerCx, Lowered, OnnxFunction, OnnxNode, OpError,
@@ -52,6 +53,11 @@ impl Layout {
             (Layout::Kernel, _) | (Layout::Transposed, Form::Float) => Some(&[2, 3, 1, 0]),
             (Layout::Depthwise, _) | (Layout::Transposed, Form::Integer) => Some(&[2, 3, 0, 1]),
         }
+    }
+
+    /// [`Layout::perm`] of a tensor of integers.
+    pub fn of_integers(self, rank: usize) -> Option<&'static [usize]> {
+        self.perm(Form::Integer, rank)
     }
 }
 
@@ -378,17 +384,7 @@ impl<L: Layer> LayerOp<L> {
         let storage = FixedGrid::storage_of(y.value_bits);
         let mut body = body.body;
         body.cast(&y.name, storage);
-        body.name_last("Y");
-        let present = cx.operand_names.iter().enumerate().filter(|(_, name)| !name.is_empty());
-        let (inputs, names): (Vec<String>, Vec<String>) =
-            present.map(|(at, name)| (FixedBody::parameter_name(at), name.clone())).unzip();
-        let op_type = format!("Quantized{}", facts.name);
-        let function = OnnxFunction {
-            domain: DOMAIN.to_owned(),
-            opset: DOMAIN_VERSION,
-            ..body.function_of(&op_type, inputs, vec!["Y".to_owned()])
-        };
-        let node = OnnxNode { domain: DOMAIN.to_owned(), ..cx.node(&op_type, names) };
+        let (node, function) = called(cx, body, &format!("Quantized{}", facts.name));
         let function = Arc::new(move |_: &str, _: Bound| Ok(function.clone()));
         Ok(Lowered::Layer { node, bound: Bound::default(), limits: Vec::new(), function })
     }
@@ -481,6 +477,20 @@ impl<L: Layer> LayerOp<L> {
         let (_, grid) = facts.written(&layered.output);
         Ok(FixedForm { operands: slots, attrs, grid, recorded: layered.recorded })
     }
+}
+
+/// The call of a function, whose one result is that of the last operator of its body.
+pub(super) fn called(cx: &LowerCx, mut body: Body, op_type: &str) -> (OnnxNode, OnnxFunction) {
+    body.name_last("Y");
+    let present = cx.operand_names.iter().enumerate().filter(|(_, name)| !name.is_empty());
+    let (inputs, names): (Vec<String>, Vec<String>) =
+        present.map(|(at, name)| (FixedBody::parameter_name(at), name.clone())).unzip();
+    let function = OnnxFunction {
+        domain: DOMAIN.to_owned(),
+        opset: DOMAIN_VERSION,
+        ..body.function_of(op_type, inputs, vec!["Y".to_owned()])
+    };
+    (OnnxNode { domain: DOMAIN.to_owned(), ..cx.node(op_type, names) }, function)
 }
 
 /// The types with which a chain has the shapes of either form.

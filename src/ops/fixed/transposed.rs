@@ -38,7 +38,7 @@ impl Transposed {
 
 impl Transposed {
     /// Rows and columns of the output of a map.
-    fn of_map(&self, layer: &'static str, x: &QTensor, kernel: &[usize]) -> Result<[usize; 2]> {
+    pub(super) fn of_map(&self, layer: &'static str, x: &QTensor, kernel: &[usize]) -> Result<[usize; 2]> {
         let x = x.fixed().sizes();
         let fail =
             || LayerError::Config { layer, what: format!("no output for {x:?} and a kernel of {kernel:?}") };
@@ -121,7 +121,7 @@ pub fn depthwise_conv2d_transpose(
 }
 
 /// Attributes of a transposed convolution.
-fn transposed_attrs(schema: Schema) -> Schema {
+pub(super) fn transposed_attrs(schema: Schema) -> Schema {
     schema
         .attr("strides", vec![1i64, 1])
         .attr("pads", vec![0i64, 0, 0, 0])
@@ -134,7 +134,7 @@ fn float_attrs(call: &Call) -> Attrs {
     given.fold(Attrs::new(), |attrs, (name, value)| attrs.with(name, value))
 }
 
-fn transposed(call: &Call) -> std::result::Result<Transposed, OpError> {
+pub(super) fn transposed(call: &Call) -> std::result::Result<Transposed, OpError> {
     Ok(Transposed {
         strides: call.sizes("strides", 1)?,
         padding: pads(call)?,
@@ -143,7 +143,7 @@ fn transposed(call: &Call) -> std::result::Result<Transposed, OpError> {
 }
 
 /// Products of a kernel with every position of x.
-fn products(call: &Call) -> u64 {
+pub(super) fn products(call: &Call) -> u64 {
     let product = |position: usize, axes: std::ops::Range<usize>| {
         let shape = call.opt_ty(position).map(|ty| &ty.shape);
         let sizes = axes.filter_map(|axis| shape?.get(axis)?.fixed());
@@ -152,12 +152,23 @@ fn products(call: &Call) -> u64 {
     product(0, 2..4).saturating_mul(product(1, 0..4))
 }
 
-/// The layer as a convolution of a map with zeros between its positions, by the kernel turned round.
-fn scattered(at: &mut FixedBody, depthwise: bool) -> std::result::Result<Integers, OpError> {
+fn emitted(at: &mut FixedBody, depthwise: bool) -> std::result::Result<Integers, OpError> {
     let bits = at.buffer(28)?;
     let x = at.operand(0)?;
     let x = at.prepared(x, bits)?;
     let kernel = at.operand(1)?;
+    let sum = scattered(at, x, kernel, bits, depthwise)?;
+    at.biased_and_finished(sum, 2)
+}
+
+/// A convolution of a map with zeros between its positions, by the kernel turned round.
+pub(super) fn scattered(
+    at: &mut FixedBody,
+    x: Integers,
+    kernel: Integers,
+    bits: u32,
+    depthwise: bool,
+) -> std::result::Result<Integers, OpError> {
     let conv = transposed(at.call)?;
     let [sh, sw] = conv.strides;
     let (rows, columns) = (at.size(0, 2)?, at.size(0, 3)?);
@@ -197,8 +208,7 @@ fn scattered(at: &mut FixedBody, depthwise: bool) -> std::result::Result<Integer
         true => (vec![("group", OnnxAttr::Int(at.size(1, 0)? as i64))], 1),
         false => (Vec::new(), at.size(1, 0)?),
     };
-    let sum = at.convolution(&x, &kernel, depth * kh * kw, &attrs, bits)?;
-    at.biased_and_finished(sum, 2)
+    at.convolution(&x, &kernel, depth * kh * kw, &attrs, bits)
 }
 
 #[derive(Clone)]
@@ -237,7 +247,7 @@ impl Layer for Conv2DTransposeLayer {
     }
 
     fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
-        scattered(at, false)
+        emitted(at, false)
     }
 
     fn macs(&self, call: &Call) -> u64 {
@@ -289,7 +299,7 @@ impl Layer for DepthwiseConv2DTransposeLayer {
     }
 
     fn emit(&self, at: &mut FixedBody) -> std::result::Result<Integers, OpError> {
-        scattered(at, true)
+        emitted(at, true)
     }
 
     fn macs(&self, call: &Call) -> u64 {

@@ -1,9 +1,24 @@
 //! Tensors of the IR as fixed-point numbers in the layout of the layers, and back.
 
+use std::borrow::Cow;
+
 use ndarray::IxDyn;
 
 use crate::tensor::fixed::{FixedError, FixedPoint, PerChannel, QFloat, QTensor};
-use crate::tensor::{Array, DType, Element, FixedGrid, Tensor};
+use crate::tensor::{Array, DType, Element, FixedGrid, Grid, Tensor, TensorType};
+
+/// The grid of a type. Plain integers of at most 32 bits are numbers without frac bits.
+pub(super) fn grid_of(ty: &TensorType) -> Option<Cow<'_, FixedGrid>> {
+    let storage = match &ty.grid {
+        Grid::Fixed(grid) => return Some(Cow::Borrowed(grid)),
+        Grid::Affine(_) => return None,
+        Grid::Plain(storage) => *storage,
+    };
+    let (_, most) = storage.integer_range().filter(|_| storage.size() <= 4)?;
+    let value_bits = 128 - most.leading_zeros();
+    let frac_bits = [0].into();
+    Some(Cow::Owned(FixedGrid { storage, value_bits, frac_bits, scales: None, axis: None }))
+}
 
 /// A tensor of integers on a grid, its axes permuted: axis `i` of what is given is axis `perm[i]` of the tensor.
 pub(super) fn read(tensor: &Tensor, grid: &FixedGrid, perm: Option<&[usize]>) -> Result<QTensor, FixedError> {

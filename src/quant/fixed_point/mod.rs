@@ -30,6 +30,8 @@ pub struct FixedPointOptions {
     pub weight_bits: u32,
     /// Of the layers up to the first one with weights.
     pub input_weight_bits: u32,
+    /// Bits of the integers that the scales of outputs become; if not given 8, or 16 for last outputs of 16 bits or more.
+    pub scale_bits: Option<u32>,
     pub buffer_bits: u32,
     pub per_tensor_activations: bool,
     /// Storage that the quantized input stands for: `U8` (with an offset) or `I8`.
@@ -51,6 +53,7 @@ impl Default for FixedPointOptions {
             output_bits: 8,
             weight_bits: 8,
             input_weight_bits: 8,
+            scale_bits: None,
             buffer_bits: 32,
             per_tensor_activations: false,
             input_dtype: DType::U8,

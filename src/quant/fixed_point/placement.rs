@@ -150,7 +150,7 @@ impl Placed {
                 let holds =
                     layer_of(graph, registry, value.node).is_some_and(|layer| layer.placement().output);
                 if holds && self.quantized.contains(&value.node) {
-                    let scale_bits = Some(if bitwidth >= 16 { 16 } else { 8 });
+                    let scale_bits = options.scale_bits.or(Some(if bitwidth >= 16 { 16 } else { 8 }));
                     let buffer_bitwidth = Some(options.buffer_bits);
                     let axis = OutputAxis::PerTensor;
                     let last = OutputConfig { bitwidth, signed: true, axis, scale_bits, buffer_bitwidth };
@@ -265,7 +265,8 @@ fn output(
         (options.output_bits, true)
     };
     let buffer_bitwidth = Some(options.buffer_bits);
-    OutputConfig { bitwidth, signed, axis, scale_bits: Some(8), buffer_bitwidth }
+    let scale_bits = options.scale_bits.or(Some(8));
+    OutputConfig { bitwidth, signed, axis, scale_bits, buffer_bitwidth }
 }
 
 pub fn has_weights(op: &str) -> bool {

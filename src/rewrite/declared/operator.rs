@@ -106,6 +106,7 @@ impl Operator for DeclaredLayer {
             results: vec!["y".into()],
             any_results: false,
             state: None,
+            divisor: None,
             uniform: false,
             accuracy: Accuracy::Rounding,
             layer: true,

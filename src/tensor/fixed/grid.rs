@@ -349,9 +349,13 @@ impl FixedPoint {
     /// `>>`: the same integers stand for numbers that are `2^s` times smaller.
     ///
     /// # Errors
-    /// A negative shift, or more of them than there are frac bits.
+    /// A negative shift; shifts of an axis, where frac bits are of none.
     pub fn divided_by_power(&self, shift: &PerChannel<i32>) -> Result<Self> {
         non_negative(shift)?;
+        if let (Some(axis), None) = (shift.axis, self.frac_bits.axis) {
+            let (operation, entries) = ("shift right", shift.entries.len());
+            return Err(FixedError::PerAxis { operation, axis, entries });
+        }
         let frac_bits = self.towards("shift right", shift, |bits, shift| Ok(bits.saturating_add(shift)))?;
         self.map(self.value_bits, frac_bits, |_, value| value.into())
     }

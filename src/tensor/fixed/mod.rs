@@ -19,6 +19,8 @@
 
 mod arithmetic;
 mod grid;
+#[cfg(test)]
+mod laws;
 mod moves;
 mod product;
 mod qfloat;

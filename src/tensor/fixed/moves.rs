@@ -87,6 +87,9 @@ impl FixedPoint {
     /// Other frac bits, where the channels are another axis; shapes that do not go together.
     pub fn concat(&self, other: &Self, axis: isize) -> Result<Self> {
         let at = self.axis("concat", axis)?;
+        if other.sizes().len() != self.sizes().len() {
+            return Err(self.shapes("concat", other));
+        }
         let value_bits = self.value_bits.max(other.value_bits);
         let frac_bits = if at == self.channels() {
             let stretched = |x: &Self| -> Vec<i32> {

@@ -137,7 +137,32 @@ impl QFloat {
     /// # Errors
     /// A scale of 0.
     pub fn to_fixed_point(&self, scale_bits: u32) -> Result<FixedPoint> {
-        self.fixed.multiply(&quantize_scales(&self.scales, scale_bits)?)
+        let scales = quantize_scales(&self.scales, scale_bits)?;
+        let Some(axis) = self.scales.axis else { return self.fixed.multiply(&scales) };
+        // Along their axis, behind which every size is 1.
+        let mut sizes = vec![1; axis];
+        sizes[0] = self.scales.entries.len();
+        let frac_bits = PerChannel::along(axis, scales.frac_bits.entries.clone());
+        let values = scales.elements().iter().copied();
+        self.fixed.multiply(&FixedPoint::new_in(
+            self.fixed.arithmetic,
+            &sizes,
+            values,
+            scale_bits,
+            frac_bits,
+        )?)
+    }
+
+    /// The axis that scales are put behind each other along, or picked from; from the end.
+    fn channels(&self) -> usize {
+        self.scales.axis.or(self.fixed.frac_bits.axis).unwrap_or(1)
+    }
+
+    /// Whether an axis, which may count from the end, is that of the channels.
+    fn is_channels(&self, axis: isize) -> bool {
+        let rank = self.fixed.sizes().len();
+        let at = if axis < 0 { rank.checked_add_signed(axis) } else { Some(axis as usize) };
+        at.is_some() && at == rank.checked_sub(self.channels())
     }
 
     fn like(&self, fixed: FixedPoint) -> Result<Self> {
@@ -266,20 +291,19 @@ impl QFloat {
     /// As for [`FixedPoint::concat`]; other scales, where the channels are another axis.
     pub fn concat(&self, other: &Self, axis: isize) -> Result<Self> {
         let fixed = self.fixed.concat(&other.fixed, axis)?;
-        let rank = self.fixed.sizes().len();
-        let last = axis == -1 || usize::try_from(axis).is_ok_and(|axis| axis + 1 == rank);
-        if !last {
+        if !self.is_channels(axis) {
             self.same_scales(other, "concat")?;
             return Self::new(fixed, self.scales.clone());
         }
+        let channels = self.channels();
         let stretched = |x: &Self| -> Vec<f32> {
-            let size = x.fixed.sizes().last().copied().unwrap_or(0);
+            let size = x.fixed.sizes().iter().rev().nth(channels - 1).copied().unwrap_or(0);
             match &x.scales.entries[..] {
                 &[scale] => vec![scale; size],
                 scales => scales.to_vec(),
             }
         };
-        Self::new(fixed, PerChannel::last([stretched(self), stretched(other)].concat()))
+        Self::new(fixed, PerChannel::along(channels, [stretched(self), stretched(other)].concat()))
     }
 
     /// One index of an axis, which goes.
@@ -288,11 +312,9 @@ impl QFloat {
     /// No such axis or index.
     pub fn gather(&self, index: isize, axis: isize) -> Result<Self> {
         let fixed = self.fixed.gather(index, axis)?;
-        let rank = self.fixed.sizes().len();
-        let last = axis == -1 || usize::try_from(axis).is_ok_and(|axis| axis + 1 == rank);
         let entries = &self.scales.entries;
         let at = if index < 0 { entries.len().checked_add_signed(index) } else { Some(index as usize) };
-        let scale = at.and_then(|at| entries.get(at)).filter(|_| last && entries.len() > 1);
+        let scale = at.and_then(|at| entries.get(at)).filter(|_| self.is_channels(axis) && entries.len() > 1);
         Self::new(fixed, scale.map_or_else(|| self.scales.clone(), |&scale| PerChannel::tensor(scale)))
     }
 }

@@ -10,6 +10,14 @@ fn tensor(values: Vec<i64>, bits: u32, frac: i32) -> FixedPoint {
     FixedPoint::new(&[values.len()], values, bits, PerChannel::tensor(frac)).unwrap()
 }
 
+/// A row with frac bits for each column.
+fn columns(frac: &[i32]) -> FixedPoint {
+    let values = (1..).take(frac.len());
+    FixedPoint::new(&[1, frac.len()], values, 7, PerChannel::last(frac.to_vec())).unwrap()
+}
+
+const ONE: Stride = Stride { strides: [1, 1], dilations: [1, 1] };
+
 prop_compose! {
     /// A matrix on a grid for each column.
     fn per_axis(bits: u32)(columns in 1usize..4, rows in 0usize..4)(
@@ -126,19 +134,18 @@ proptest! {
         let fixed = |sizes: &[usize], values: &[i64]| {
             FixedPoint::new(sizes, values.iter().copied(), 30, PerChannel::tensor(1)).unwrap()
         };
-        let one = Stride { strides: [1, 1], dilations: [1, 1] };
         let image = fixed(&[1, 2, 3, 2], &x);
-        let convolved = image.convolution(&fixed(&[1, 1, 2, 3], &k), one, Padding::Same).unwrap();
+        let convolved = image.convolution(&fixed(&[1, 1, 2, 3], &k), ONE, Padding::Same).unwrap();
         let product = fixed(&[6, 2], &x).matmul(&fixed(&[2, 3], &k), false, false).unwrap();
         prop_assert_eq!(convolved.elements(), product.elements());
         let turned = fixed(&[6, 2], &x).transpose(&[1, 0]).unwrap();
         prop_assert_eq!(turned.matmul(&fixed(&[2, 3], &k), true, false).unwrap(), product);
 
         let kernel = fixed(&[3, 1, 2, 1], &k);
-        let each = image.depthwise_convolution(&kernel, one, Padding::Same).unwrap();
+        let each = image.depthwise_convolution(&kernel, ONE, Padding::Same).unwrap();
         for channel in [0, 1] {
             let alone = image.gather_all(&[channel], -1).unwrap();
-            let alone = alone.convolution(&kernel.gather_all(&[channel], 2).unwrap(), one, Padding::Same).unwrap();
+            let alone = alone.convolution(&kernel.gather_all(&[channel], 2).unwrap(), ONE, Padding::Same).unwrap();
             let found = each.gather_all(&[channel], -1).unwrap();
             prop_assert_eq!(found.elements(), alone.elements());
         }
@@ -150,6 +157,8 @@ fn what_has_no_result_is_refused() {
     let x = FixedPoint::new(&[1, 2], [1, -3], 7, PerChannel::last(vec![2, 4])).unwrap();
     let y = tensor(vec![1, 2], 7, 3);
     let at = |bits: i32| PerChannel::tensor(bits);
+    let kernel = FixedPoint::new(&[1, 1, 2, 1], [1, 2], 7, at(0)).unwrap();
+    let image = FixedPoint::new(&[1, 1, 2, 2], [1, 2, 3, 4], 7, PerChannel::last(vec![2, 4])).unwrap();
     for (found, code) in [
         (x.promote(6), "6 value bits hold less than the 7"),
         (x.expand(6).map(|r| r.0), "6 value bits hold less than the 7"),
@@ -187,6 +196,95 @@ fn what_has_no_result_is_refused() {
         (FixedPoint::new(&[2], [1], 7, at(0)), "`fixed point` does not take shapes [2] and [1]"),
         (FixedPoint::new(&[2], [1, 2], 7, PerChannel::last(vec![1, 2, 3])), "3 entries for an axis of 2"),
         (quantize_scales(&PerChannel::tensor(0.0), 8), "the range 0 has no grid"),
+        // A left shift of as many bits as the result has, even of 0, by every way there.
+        (
+            y.zeros_like().unwrap().rescale(&at(10), None).map(|r| r.0),
+            "a left shift by 7 saturates 7 value bits",
+        ),
+        (y.rescale(&at(8), Some(5)).map(|r| r.0), "a left shift by 5 saturates 5 value bits"),
+        (y.upscale(&at(10), None).map(|r| r.0), "a left shift by 7 saturates 7 value bits"),
+        (y.align(&tensor(vec![1], 7, 10), None).map(|r| r.0), "a left shift by 7 saturates 7 value bits"),
+        (columns(&[0, 9]).expand(9).map(|r| r.0), "a left shift by 9 saturates 9 value bits"),
+        (columns(&[2, 4]).upscale(&at(3), None).map(|r| r.0), "frac bits 3 are fewer than 4"),
+        (columns(&[2, 4]).downscale(&at(3)).map(|r| r.0), "frac bits 3 are more than 2"),
+        (
+            y.divided_by_power(&PerChannel::last(vec![1, 2])),
+            "`shift right` takes a per-tensor operand, this one has 2 entries along axis -1",
+        ),
+        (columns(&[2, 4]).divided_by_power(&PerChannel::last(vec![1, -2])), "a shift by -2 is negative"),
+        (y.times_power(&PerChannel::last(vec![1, 2, 3])), "3 entries for an axis of 2"),
+        (y.shift(&[3], &[1, 2, 3]), "`shift` does not take shapes [2] and [3]"),
+        (x.sub(&y), "`sub` takes operands of the same frac bits, these have [2, 4] and [3]"),
+        (y.add(&tensor(vec![1, 2, 3], 7, 3)), "`add` does not take shapes [2] and [3]"),
+        (y.clip(&x, &y), "`clip` takes operands of the same frac bits"),
+        (y.clip(&y, &x), "`clip` takes operands of the same frac bits"),
+        (x.multiply(&columns(&[1, 2, 3])), "`multiply` takes operands of the same frac bits"),
+        (y.compare(&tensor(vec![1, 2, 3], 7, 3)).map(|_| y.clone()), "`compare` does not take shapes"),
+        (y.transpose(&[1, 0]), "`transpose` has no permutation [1, 0]"),
+        (x.reduce_mean(Some(-1), true), "`reduce_mean` takes a per-tensor operand"),
+        (y.gather_all(&[], 0).unwrap().reduce_max(None, true), "`reduce_max` has no largest element"),
+        (x.concat(&y, -1), "`concat` does not take shapes [1, 2] and [2]"),
+        (y.stack(&tensor(vec![1, 2], 7, 4), 0), "`stack` takes operands of the same frac bits"),
+        (y.stack(&y, 2), "`stack` has no new axis 2"),
+        (y.gather(0, 1), "`gather` has no axis 1"),
+        (y.pad(&[(0, 1)], &tensor(vec![0], 7, 4)), "`pad` takes operands of the same frac bits"),
+        (y.pad(&[(0, 1)], &y), "`pad` does not take shapes [2] and [2]"),
+        (y.tile(&[1, 2]), "`tile` has no repeats [1, 2]"),
+        (y.expand_dims(2), "`expand_dims` has no new axis 2"),
+        (image.convolution(&kernel, ONE, Padding::Same), "`convolution` takes a per-tensor operand"),
+        (
+            image.transposed_convolution(&kernel, [1, 1], Padding::Same, [1, 2]),
+            "`transposed_convolution` takes a per-tensor operand",
+        ),
+        (
+            image.depthwise_transposed_convolution(&kernel, [1, 1], Padding::Same, [1, 2]),
+            "`depthwise_transposed_convolution` takes a per-tensor operand",
+        ),
+        (
+            kernel.depthwise_convolution(&kernel, ONE, Padding::Same),
+            "`depthwise_convolution` does not take shapes [1, 1, 2, 1] and [1, 1, 2, 1]",
+        ),
+    ] {
+        let error = found.expect_err(code).to_string();
+        assert!(error.contains(code), "{error} instead of {code}");
+    }
+}
+
+/// What tensors with scales refuse (fixed-point §2).
+#[test]
+fn what_has_no_result_with_scales_is_refused() {
+    let fixed = || FixedPoint::new(&[1, 2], [1, -3], 7, PerChannel::tensor(2)).unwrap();
+    let one = QFloat::new(fixed(), PerChannel::tensor(0.5)).unwrap();
+    let several = QFloat::new(fixed(), PerChannel::last(vec![0.5, 0.25])).unwrap();
+    let columns = QFloat::new(columns(&[1, 2]), PerChannel::tensor(0.5)).unwrap();
+    let zero = QFloat::new(fixed(), PerChannel::tensor(0.0)).unwrap();
+    let wide = || QTensor::from(several.clone());
+    let turned = QFloat::new(fixed().reshape(&[2, 1]).unwrap(), PerChannel::tensor(0.5)).unwrap();
+    let kernel = QFloat::new(fixed().reshape(&[1, 1, 2, 1]).unwrap(), PerChannel::tensor(0.5)).unwrap();
+    let image = several.map(|x| x.expand_dims(0)?.expand_dims(0)).unwrap();
+    for (found, code) in [
+        (one.add(&several), "`add` takes operands of the same scales"),
+        (one.sub(&several), "`sub` takes operands of the same scales"),
+        (one.maximum(&several), "`maximum` takes operands of the same scales"),
+        (one.clip(&several, &one), "`clip` takes operands of the same scales"),
+        (one.clip(&one, &several), "`clip` takes operands of the same scales"),
+        (one.add(&columns), "`add` takes operands of the same frac bits"),
+        (one.concat(&several, 0), "`concat` takes operands of the same scales"),
+        (QFloat::multiplied(&wide(), &one), "`multiply` takes a per-tensor operand"),
+        (QFloat::multiplied(&columns.fixed().clone().into(), &one), "`multiply` takes a per-tensor operand"),
+        (one.divide(columns.fixed()), "`divide` takes a per-tensor operand"),
+        (one.divide(&tensor(vec![0], 7, 0)), "a divisor is 0"),
+        (QFloat::matmul(&wide(), &turned, false, false), "`matmul` takes a per-tensor operand"),
+        (
+            QFloat::convolution(&image.into(), &kernel, ONE, Padding::Same),
+            "`convolution` takes a per-tensor operand",
+        ),
+        (one.map(|x| x.promote(6)), "6 value bits hold less than the 7"),
+        (
+            zero.to_fixed_point(8).and_then(|x| QFloat::new(x, PerChannel::tensor(1.0))),
+            "the range 0 has no grid",
+        ),
+        (QFloat::new(fixed(), PerChannel::last(vec![1.0; 3])), "3 entries for an axis of 2"),
     ] {
         let error = found.expect_err(code).to_string();
         assert!(error.contains(code), "{error} instead of {code}");
@@ -212,6 +310,41 @@ fn quantizers_say_what_they_lack() {
     output.scale_bits = Some(8);
     output.requantizer.buffer_bits = Some(27);
     assert_eq!(output.quantize(&scaled.into()), Err(FixedError::Narrower { from: 31, to: 27 }));
+
+    let too_small = |bitwidth, least| Err(FixedError::Bitwidth { bitwidth, least });
+    for (bitwidth, signed, least) in [(1, true, 2), (0, true, 2), (0, false, 1)] {
+        let weights = WeightQuantizer { bitwidth, signed, axis: WeightAxis::Tensor };
+        assert_eq!(weights.quantize_fixed(&[1], &[1.0]), too_small(bitwidth, least));
+        let tensor: Result<FixedPoint> = too_small(bitwidth, least);
+        let ranges = Ranges::EachChannel;
+        let one = QFloat::new(self::tensor(vec![1], 31, 0), PerChannel::tensor(1.0)).unwrap();
+        let aligned = AlignedQuantizer { bitwidth, signed, ranges };
+        assert_eq!(aligned.quantize(&[1], &[1.0], &one).map(|a| a.values.fixed().clone()), tensor);
+        let (range_min, range_max) = (PerChannel::tensor(0.0), PerChannel::tensor(1.0));
+        let input = InputQuantizer { bitwidth, signed, range_min, range_max };
+        assert_eq!(input.quantize(&[1], &[1.0]).map(|x| x.fixed().clone()), tensor);
+        output.requantizer = Requantizer { bitwidth, signed, buffer_bits: Some(32) };
+        assert_eq!(output.quantize(&one.into()).map(|x| x.output), tensor);
+    }
+    // As small as they may be.
+    for (bitwidth, signed) in [(2, true), (1, false)] {
+        let weights = WeightQuantizer { bitwidth, signed, axis: WeightAxis::Tensor };
+        assert_eq!(weights.quantize(&[2], &[1.0, 0.0]).unwrap().fixed().elements(), [1, 0]);
+    }
+    // A channel multiplier has no scales of its own; an axis that is none neither.
+    for axis in [-2, 4] {
+        let weights = WeightQuantizer { bitwidth: 8, signed: true, axis: WeightAxis::Axis(axis) };
+        let found = weights.quantize(&[1, 1, 2, 3], &[1.0; 6]).unwrap_err();
+        assert!(matches!(found, FixedError::Argument { operation: "weight quantizer", .. }), "{found}");
+    }
+    // A bias that would be shifted beyond the accumulator.
+    let fine = QFloat::new(self::tensor(vec![1], 7, 20), PerChannel::tensor(1.0)).unwrap();
+    let bias = AlignedQuantizer { bitwidth: 8, signed: true, ranges: Ranges::One };
+    assert_eq!(bias.quantize(&[1], &[1.0], &fine), Err(FixedError::Saturates { shift: 13, bits: 7 }));
+    // Without sign, zero lies within the range.
+    let (range_min, range_max) = (PerChannel::tensor(0.5), PerChannel::tensor(1.0));
+    let input = InputQuantizer { bitwidth: 8, signed: false, range_min, range_max };
+    assert_eq!(input.quantize(&[1], &[1.0]), Err(FixedError::Range { range: "from 0.5".to_owned() }));
 }
 
 /// Rounding of a half, by operation (fixed-point §1.4).
