@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diag::{Diagnostic, Diagnostics, printable};
-use crate::kernels::Isa;
+use crate::kernels::{self, Isa};
 use args::{Cli, Command, RulesCommand};
 use files::io_fault;
 use session::{End, Session, complain};
@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         complain(&format!("qirc has a bug, please report it with the command line: {panic}\n"));
     }));
+    kernels::keep_freed();
     // Files that were begun are removed on the way out.
     std::panic::catch_unwind(run).unwrap_or(ExitCode::from(3))
 }
