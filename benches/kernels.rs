@@ -3,6 +3,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use qirc::kernels::image::{Buffers, Channelwise, Conv, ConvShape, Image, OFFSET, Scale, Tail};
 use qirc::kernels::{Conv2d, conv2d, conv2d_integer, dense, dense_integer};
 
 fn main() {
@@ -66,6 +67,39 @@ fn float(bencher: Bencher, name: &str) {
     let bias = vec![1.0; conv.filters];
     let bencher = bencher.counter(products(&conv));
     bencher.bench_local(|| conv2d(black_box(&conv), &input, &weights, Some(&bias)));
+}
+
+/// A layer of the device made ready: with bias, ReLU and rescale to int8.
+#[divan::bench(args = shapes(), max_time = 1)]
+fn layer(bencher: Bencher, name: &str) {
+    let conv = conv(name);
+    let sizes = [1, conv.channels, conv.height, conv.width];
+    let input: Vec<u8> = numbers(sizes.iter().product()).map(|v| v as u8).collect();
+    let weights: Vec<i8> = numbers(weights(&conv)).map(|v| v as i8).collect();
+    let (bias, filters) = (vec![1; conv.filters], conv.filters);
+    let scales = vec![Scale { multiplier: 200, exponent: 18 }; filters];
+    let tail = Tail { relu: true, rescale: Some(scales), ..Tail::default() };
+    let mut buffers = Buffers::default();
+    let fill = |_: usize, from: &[u8], to: &mut [u8]| to.copy_from_slice(from);
+    let image = Image::from_planes(&mut buffers, sizes, OFFSET, &input, fill).expect("an image");
+    let bencher = bencher.counter(products(&conv));
+    let Conv2d { channels, kernel, strides, pads, group, .. } = conv;
+    if group == 1 {
+        let shape = ConvShape { filters, channels, kernel, strides, pads };
+        let layer = Conv::new(shape, OFFSET, &weights, Some(&bias), None, tail).expect("a layer");
+        bencher.bench_local(|| {
+            let image = layer.run(black_box(&image), &mut buffers).expect("a result");
+            buffers.give_back(image);
+        });
+    } else {
+        let layer =
+            Channelwise::depthwise(channels, kernel, strides, pads, OFFSET, &weights, Some(&bias), tail);
+        let layer = layer.expect("a layer");
+        bencher.bench_local(|| {
+            let image = layer.run(&[black_box(&image)], &mut buffers).expect("a result");
+            buffers.give_back(image);
+        });
+    }
 }
 
 #[divan::bench(args = shapes(), max_time = 1)]

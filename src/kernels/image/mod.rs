@@ -13,6 +13,7 @@ mod conv;
 mod lanes;
 mod pool;
 mod quantize;
+mod stretch;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use concat::concat;
 pub use conv::{Conv, ConvShape};
 pub use pool::max_pool;
 pub use quantize::quantize;
+pub use stretch::stretch;
 pub use tail::{Scale, Table, Tail};
 
 /// What is added to int8.

@@ -120,7 +120,7 @@ fn prepare(constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepare
         rescale: Some(rescale),
     };
     let layer = Channelwise::sum(channels, 2, OFFSET, &shifts, None, tail.of_images(channels)?).ok()?;
-    Some(Box::new(PreparedLayer { kernel: Kernel::Channelwise(layer), pool: None, rank }))
+    Some(Box::new(PreparedLayer { apart: [1, 1], kernel: Kernel::Channelwise(layer), pool: None, rank }))
 }
 
 /// hardware-ops §5.5, *Add*.

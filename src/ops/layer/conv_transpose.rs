@@ -9,15 +9,17 @@ use super::lifting::{Parameters, with_scale};
 use super::limits::{self, Limit, Size};
 use super::op_type::{Base, OpType, Pool};
 use super::params::{self, Kernel, Met};
+use super::prepared::{self, PreparedLayer};
 use super::{Form, activation, body, expect_integer_form};
 use crate::ir::{Attrs, ValueId};
+use crate::kernels::image::{Channelwise, Conv, ConvShape, OFFSET};
 use crate::kernels::{self, ConvTranspose2d};
 use crate::ops::body::{Body, EXACT_F32};
 use crate::ops::bound;
 use crate::ops::{
     Arithmetic, BRAINCHIP, Bound, Call, DeviceLayer, Example, Inputs, LayerCall, LayerOperand, Lift, LiftCx,
-    LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Quantize, QuantizedLayer, Schema,
-    Version,
+    LowerCx, Lowered, OnnxAttr, OnnxFunction, OnnxNode, OpError, Operator, Prepared, Quantize,
+    QuantizedLayer, Schema, Version,
 };
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -153,6 +155,39 @@ impl QuantizedConvTranspose {
         let [rows, columns] = conv.out_size().unwrap_or_default();
         let tail = FOLLOWING.tail(inputs, "C9", Pool::None, arithmetic)?;
         integer::finish(call, acc, vec![batch, filters, rows, columns], &tail)
+    }
+
+    /// As a convolution of the stretched image by the turned kernel. `None` where sums may leave 32 bits, or more
+    /// is cut off than a window reaches out.
+    fn made_ready(self, constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        let call = &constants.call;
+        let (weights, bias) = (constants.elements::<i8>(W).ok()?, constants.opt_elements::<i32>(B).ok()?);
+        let sizes = constants.get(W).ok()?.sizes();
+        let &[channels, each, rows, columns] = sizes else { return None };
+        if !bound::fits_i32(self.proof(sizes, weights, bias).accumulator) {
+            return None;
+        }
+        let filters = if self.depthwise { channels } else { each };
+        let cut: [usize; 4] = call.sizes("pads", 0).ok()?;
+        let kernel = [rows, columns];
+        let mut pads = [0; 4];
+        for (side, pad) in pads.iter_mut().enumerate() {
+            *pad = kernel[side % 2].checked_sub(1)?.checked_sub(cut[side])?;
+        }
+        let by_filter = if self.depthwise { weights.to_vec() } else { Layout::of(sizes)?.by_filter(weights) };
+        let turned: Vec<i8> =
+            by_filter.chunks_exact(rows * columns).flat_map(|taps| taps.iter().rev().copied()).collect();
+        let tail = FOLLOWING.tail(constants, "C9", Pool::None, arithmetic).ok()?.of_images(filters)?;
+        let strides = [1, 1];
+        let kernel = if self.depthwise {
+            let layer = Channelwise::depthwise(filters, kernel, strides, pads, OFFSET, &turned, bias, tail);
+            prepared::Kernel::Channelwise(layer.ok()?)
+        } else {
+            let shape = ConvShape { filters, channels, kernel, strides, pads };
+            prepared::Kernel::Conv(Conv::new(shape, OFFSET, &turned, bias, None, tail).ok()?)
+        };
+        let apart = call.sizes("strides", 1).ok()?;
+        Some(Box::new(PreparedLayer { apart, kernel, pool: None, rank: 4 }))
     }
 
     /// hardware-ops §5.2 to §5.5.
@@ -349,6 +384,10 @@ impl Operator for QuantizedConvTranspose {
             // 2^64 bytes of weights would be needed to pass 64 bits.
             self.sum::<i64>(inputs, arithmetic)
         }
+    }
+
+    fn prepare(&self, constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepared>> {
+        self.made_ready(constants, arithmetic)
     }
 
     fn quantize(&self) -> Quantize {

@@ -141,7 +141,7 @@ fn prepare(constants: &Inputs, arithmetic: Arithmetic) -> Option<Box<dyn Prepare
     let scaled = tail.rescale.is_some();
     let conv = Conv::new(shape, OFFSET, weights, bias, None, tail).ok()?;
     let kernel = if scaled { prepared::Kernel::Conv(conv) } else { prepared::Kernel::Integers(conv) };
-    Some(Box::new(PreparedLayer { kernel, pool: None, rank: 2 }))
+    Some(Box::new(PreparedLayer { apart: [1, 1], kernel, pool: None, rank: 2 }))
 }
 
 /// hardware-ops §5.2, §5.3, §5.5 and §5.6.

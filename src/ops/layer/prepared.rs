@@ -9,6 +9,9 @@ use crate::tensor::Tensor;
 
 /// A layer with its weights laid out.
 pub struct PreparedLayer {
+    /// How far apart the kernel reads the rows and columns of its operand, zeros between them: the strides of a
+    /// transposed convolution.
+    pub apart: [usize; 2],
     pub kernel: Kernel,
     /// A max-pool; its batch, channels and sizes are those of what it reads. It follows the rescale, which does
     /// not change which of two integers is larger.
@@ -35,6 +38,13 @@ impl Prepared for PreparedLayer {
         let operands = operands.iter().take(count).zip(&mut made);
         let images: Vec<&Image> =
             operands.map(|(held, made)| (*held)?.image(made, buffers)).collect::<Option<_>>()?;
+        let mut stretched = None;
+        let images = match &images[..] {
+            &[image] if self.apart != [1, 1] => {
+                vec![&*stretched.insert(image::stretch(image, self.apart, buffers).ok()?)]
+            }
+            _ => images,
+        };
         let result = match &self.kernel {
             Kernel::Conv(conv) => Held::Image(conv.run(images.first()?, buffers).ok()?, self.rank),
             Kernel::Channelwise(layer) => Held::Image(layer.run(&images, buffers).ok()?, self.rank),
@@ -45,7 +55,7 @@ impl Prepared for PreparedLayer {
                 Held::Tensor(Tensor::new(&[image.batch, filters], integers)?)
             }
         };
-        made.into_iter().flatten().for_each(|image| buffers.give_back(image));
+        made.into_iter().chain([stretched]).flatten().for_each(|image| buffers.give_back(image));
         match (&self.pool, result) {
             (Some(pool), Held::Image(image, rank)) => {
                 let Image { batch, channels, height, width, .. } = image;

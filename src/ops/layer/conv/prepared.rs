@@ -63,7 +63,7 @@ pub fn prepare(constants: &Inputs, depthwise: bool, arithmetic: Arithmetic) -> O
         ceil_mode: false,
     };
     let pool = (pooling == Pool::Max).then_some(window);
-    Some(Box::new(PreparedLayer { kernel, pool, rank: 4 }))
+    Some(Box::new(PreparedLayer { apart: [1, 1], kernel, pool, rank: 4 }))
 }
 
 /// The weights of a channel of its own, if each filter reads no other channel than that of its number.

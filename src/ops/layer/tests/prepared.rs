@@ -141,4 +141,31 @@ proptest! {
             prop_assert_eq!(expected.unwrap().remove(0), found);
         }
     }
+
+    #[test]
+    fn transposed_convolutions(case in cases(), cut in [0..3i64, 0..3i64, 0..3i64, 0..3i64]) {
+        let registry = Registry::built_in();
+        let op = if case.depthwise { "QuantizedDepthwise2DTranspose" } else { "QuantizedConv2DTranspose" };
+        let mut attrs = Attrs::new().with("pads", cut.to_vec());
+        for name in ["strides", "activation"] {
+            attrs.set(name, case.attrs.get(name).unwrap().clone());
+        }
+        let attrs = registry.complete(op, attrs).unwrap();
+        let case = Case { unsigned: false, ..case };
+        let mut operands = case.operands();
+        // Without padding values, and with the channels of the kernel first.
+        operands.remove(3);
+        let w = operands[1].as_ref().unwrap();
+        let (depth, [rows, columns]) = (w.sizes()[1], case.kernel);
+        let sizes = if case.depthwise { [case.filters, 1, rows, columns] } else { [depth, case.filters, rows, columns] };
+        operands[1] = Some(tensor(&sizes, w.elements::<i8>().unwrap().to_vec()));
+        let expected = registry.eval(op, &attrs, &operands, Arithmetic::Exact);
+        prop_assume!(expected.is_ok());
+        let within = (0..4).all(|side| (cut[side] as usize) < case.kernel[side % 2]);
+        let found = prepared(&registry, op, &attrs, &operands, Arithmetic::Exact);
+        prop_assert_eq!(found.is_some(), within);
+        if let Some(found) = found {
+            prop_assert_eq!(expected.unwrap().remove(0), found);
+        }
+    }
 }
