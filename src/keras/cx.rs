@@ -9,8 +9,10 @@ use super::import::{Net, Results};
 use super::values::{At, Layout};
 use crate::diag::Loc;
 use crate::ir::{Attrs, ValueId};
-use crate::ops::{Builder, LiftCx, OnnxAttr, OnnxNode, OpError};
-use crate::tensor::{Shape, Tensor};
+use crate::ops::fixed::{FixedCall, LayerConfig, LayerNames};
+use crate::ops::{Builder, Call, LiftCx, OnnxAttr, OnnxNode, OpError, Quantize};
+use crate::tensor::fixed::PerChannel;
+use crate::tensor::{DType, FixedGrid, Shape, Tensor, TensorType};
 
 /// What can be wrong with a layer.
 #[derive(Debug)]
@@ -38,6 +40,18 @@ pub type Made<T> = Result<T, Fault>;
 /// The name of a data type, of layers also as a policy.
 pub fn policy(json: &Json) -> Option<&str> {
     json.as_str().or_else(|| json.get("config")?.get("name")?.as_str())
+}
+
+/// A layer in its integer form, of what Keras keeps of it.
+pub struct FixedLayer<'a> {
+    pub op: &'static str,
+    pub attrs: Attrs,
+    pub config: LayerConfig,
+    pub values: &'a [ValueId],
+    /// The float parameters behind the values, laid out as the operator has them.
+    pub parameters: Vec<Option<Tensor>>,
+    /// `range_max` and `rescaling_rate` of the output quantizer.
+    pub ranges: Option<[PerChannel<f32>; 2]>,
 }
 
 pub struct Cx<'c, 'm> {
@@ -323,6 +337,44 @@ impl<'c, 'm> Cx<'c, 'm> {
         let mut builder =
             Builder { graph: &mut self.net.graph, registry: self.net.registry, loc: self.loc.clone() };
         Ok(builder.op(op, attrs, operands, &name)?)
+    }
+
+    /// Notes that the layer has no ranges.
+    pub fn not_calibrated(&mut self) {
+        self.net.not_calibrated.push(self.name.clone());
+    }
+
+    /// Adds a layer of QuantizeML in its integer form.
+    pub fn fixed_layer(&mut self, layer: FixedLayer) -> Made<ValueId> {
+        let FixedLayer { op, attrs, config, values, parameters, ranges } = layer;
+        let (registry, graph) = (self.net.registry, &mut self.net.graph);
+        let entry = registry.get(op)?;
+        let Quantize::FixedPoint(form) = entry.operator.quantize() else {
+            return Err(OpError::UnknownOp { op: op.to_owned(), similar: None }.into());
+        };
+        let attrs = registry.complete(op, attrs)?;
+        let shapes = values.iter().map(|&value| graph.ty(value).shape.clone());
+        let types = shapes.map(|shape| Some(TensorType::new(DType::F32, shape)));
+        let types: Vec<Option<TensorType>> =
+            types.chain(parameters.iter().map(|tensor| tensor.as_ref().map(Tensor::tensor_type))).collect();
+        let float = registry.infer(op, &attrs, &types)?;
+        let shape = float.into_iter().next().map(|ty| ty.shape).unwrap_or_default();
+        let constants: Vec<Option<&Tensor>> =
+            values.iter().map(|_| None).chain(parameters.iter().map(Option::as_ref)).collect();
+        let grids: Vec<Option<FixedGrid>> =
+            values.iter().map(|&value| graph.ty(value).grid.fixed().cloned()).collect();
+        let grids: Vec<Option<&FixedGrid>> = grids.iter().map(Option::as_ref).collect();
+        let form = form.quantize(&FixedCall {
+            call: Call { schema: &entry.schema, attrs: &attrs, operands: &types },
+            constants: &constants,
+            grids: &grids,
+            config: &config,
+            range_max: ranges.as_ref().map(|[range_max, _]| range_max),
+            rescaling_rate: ranges.as_ref().map(|[_, rate]| rate),
+        })?;
+        let result = format!("{}/{}", self.name, op.to_lowercase());
+        let names = LayerNames { node: &self.name, result: &result };
+        Ok(form.add(graph, op, shape, names, &self.loc, |position| values.get(position).copied()))
     }
 
     /// Adds what an operator of ONNX stands for.

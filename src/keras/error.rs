@@ -33,6 +33,9 @@ pub enum KerasError {
 
     #[error("a call of class `{class}` {problem}")]
     Call { class: String, problem: String },
+
+    #[error("quantized layers have not been calibrated: {}", layers.join(", "))]
+    NotCalibrated { layers: Vec<String> },
 }
 
 impl Report for KerasError {
@@ -47,6 +50,7 @@ impl Report for KerasError {
             KerasError::Input { .. } => "Q0907",
             KerasError::OpenSize { .. } => "Q0908",
             KerasError::Call { .. } => "Q0909",
+            KerasError::NotCalibrated { .. } => "Q0910",
         }
     }
 
@@ -57,6 +61,11 @@ impl Report for KerasError {
             }
             KerasError::OpenSize { .. } => {
                 vec!["say the sizes of the inputs: --input-shape NAME=1,H,W,C".to_owned()]
+            }
+            KerasError::NotCalibrated { .. } => {
+                let calibrate =
+                    "calibrate them in QuantizeML, or import the float model and quantize it with --samples";
+                vec![calibrate.to_owned()]
             }
             _ => Vec::new(),
         }

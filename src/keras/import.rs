@@ -53,6 +53,7 @@ pub(super) fn import_file(
             registry,
             values: Values::default(),
             known: Known::default(),
+            not_calibrated: Vec::new(),
         },
         path: Vec::new(),
         calls: 0,
@@ -69,6 +70,8 @@ pub struct Net<'m> {
     pub registry: &'m Registry,
     pub values: Values,
     pub known: Known,
+    /// Quantized layers without ranges.
+    pub not_calibrated: Vec<String>,
 }
 
 struct Importer<'m> {
@@ -271,6 +274,10 @@ impl<'m> Importer<'m> {
                 }
                 Err(error) => self.diagnostics.push(WithPlaces::new(error)),
             }
+        }
+        if !self.net.not_calibrated.is_empty() {
+            let layers = std::mem::take(&mut self.net.not_calibrated);
+            self.diagnostics.push(WithPlaces::new(KerasError::NotCalibrated { layers }));
         }
         self.diagnostics.into_result()?;
         self.net.graph.remove_dead();

@@ -60,11 +60,12 @@ fn a_class_that_is_not_read_is_named_with_the_way_out() {
     assert_eq!(found[0].1, "layers of class `Attention` are not supported");
     assert!(found[0].2.contains("docs/keras.md"));
     for (class, way) in [
-        ("QuantizedConv2D", "import the float model"),
-        ("Custom>QuantizedDense", "import the float model"),
+        ("QuantizedShiftmax", "import the float model"),
+        ("Custom>QuantizedAttention", "import the float model"),
         ("Lambda", "put layers in its place"),
         ("LSTM", "export a recurrent network to ONNX"),
         ("BufferTempConv", "export the model to ONNX"),
+        ("QuantizedStatefulRecurrent", "export the model to ONNX"),
     ] {
         let found = refused(&[layer(class, json!({}))]);
         assert_eq!(found.len(), 1);
@@ -206,10 +207,11 @@ fn models_that_call_each_other_without_end_are_refused() {
     assert!(found.0[0].message.contains("more than 100000 calls"), "{}", found.0[0].message);
 }
 
-const FILES: [(&str, &[u8]); 3] = [
+const FILES: [(&str, &[u8]); 4] = [
     ("h5", include_bytes!("../../tests/data/keras/nested-h5-2/model.h5")),
     ("keras", include_bytes!("../../tests/data/keras/functions-keras-3/model.keras")),
     ("json", include_bytes!("../../tests/data/keras/functions-json-2/model.json")),
+    ("h5", include_bytes!("../../tests/data/keras_quantized/image-h5/model.h5")),
 ];
 
 fn import_bytes(directory: &Path, form: &str, bytes: &[u8]) {

@@ -1,22 +1,11 @@
 //! Convolutions.
 
 use super::activation::fused;
-use super::window::{Map, Windows, map};
+use super::window::{Map, map, windows};
 use crate::ir::{Attrs, ValueId};
 use crate::keras::cx::{Cx, Made};
 use crate::keras::values::At;
 use crate::tensor::Tensor;
-
-/// The windows of a convolution, for the axes of the operator.
-fn windows(cx: &Cx, map: &Map, kernel: &[usize]) -> Made<Windows> {
-    let list = |name, row| -> Made<Vec<i64>> {
-        let sizes = cx.sizes(name, map.spatial)?.unwrap_or_else(|| vec![1; map.spatial]);
-        Ok(map.axes(sizes, row))
-    };
-    // Kernels are tensors, whose sizes fit.
-    let kernel = kernel.iter().map(|&size| size as i64).collect();
-    Ok(Windows { kernel, strides: list("strides", 1)?, dilations: list("dilation_rate", 1)? })
-}
 
 pub fn bias(cx: &mut Cx, number: usize) -> Made<Option<ValueId>> {
     if !cx.flag("use_bias", true)? {
@@ -70,7 +59,7 @@ pub fn conv_over(cx: &mut Cx, map: &Map, pads: Option<Vec<i64>>) -> Made<ValueId
 }
 
 /// The kernel of a depthwise convolution, `[…, C, M]`, as `[C * M, 1, …]`, and C.
-fn depthwise_kernel(cx: &Cx, map: &Map) -> Made<(Tensor, i64)> {
+pub fn depthwise_kernel(cx: &Cx, map: &Map) -> Made<(Tensor, i64)> {
     let spatial = map.spatial;
     let kernel = cx.turned(&["depthwise_kernel", "kernel"], 0, &map.weight_axes([spatial, spatial + 1]))?;
     let mut sizes = map.weight_sizes(kernel.sizes());
@@ -131,9 +120,9 @@ pub fn transposed(cx: &mut Cx) -> Made<At> {
     fused(cx, y)
 }
 
-/// The transposed convolution itself. It is the gradient of a convolution of the result, whose padding
+/// The attributes of a transposed convolution. It is the gradient of a convolution of the result, whose padding
 /// it cuts off; where that convolution would not reach the end, zeros are added there.
-pub fn transpose_over(cx: &mut Cx, map: &Map, kernel: Tensor, group: i64) -> Made<ValueId> {
+pub fn transposed_geometry(cx: &Cx, map: &Map, kernel: &Tensor) -> Made<Attrs> {
     let windows = windows(cx, map, &kernel.sizes()[2..])?;
     let padding = cx.text("padding", "valid")?;
     let wished = cx.sizes_from("output_padding", map.spatial, 0)?;
@@ -153,12 +142,16 @@ pub fn transpose_over(cx: &mut Cx, map: &Map, kernel: Tensor, group: i64) -> Mad
         let behind = covered - before - beyond;
         (pads[axis], pads[axis + 2], more[axis]) = (before, behind.max(0), (-behind).max(0));
     }
-    let attrs = Attrs::new()
+    Ok(Attrs::new()
         .with("strides", windows.strides)
         .with("dilations", windows.dilations)
         .with("pads", pads)
-        .with("output_padding", more)
-        .with("group", group);
+        .with("output_padding", more))
+}
+
+/// The transposed convolution itself.
+pub fn transpose_over(cx: &mut Cx, map: &Map, kernel: Tensor, group: i64) -> Made<ValueId> {
+    let attrs = transposed_geometry(cx, map, &kernel)?.with("group", group);
     let kernel = cx.constant("kernel", kernel);
     let bias = bias(cx, 1)?;
     let operands: Vec<ValueId> = [Some(map.value), Some(kernel), bias].into_iter().flatten().collect();

@@ -8,12 +8,13 @@ mod norm;
 mod operation;
 mod pool;
 mod product;
+mod quantized;
 mod quantizeml;
 mod shape;
 mod window;
 
 use super::config::Arg;
-use super::cx::{Cx, Made, policy};
+use super::cx::{Cx, Fault, Made, policy};
 use super::values::At;
 
 /// Adds what a call of the layer stands for, and gives its results.
@@ -29,9 +30,8 @@ pub fn layer_calls(cx: &mut Cx) -> Made<Vec<At>> {
     if operation::is(cx) {
         return operation::read(cx);
     }
-    if class.starts_with("Quantized") {
-        let way = "import the float model: layers that QuantizeML quantized are not read";
-        return Err(cx.unsupported(Some(way)));
+    if class == "Dequantizer" {
+        return quantized::dequantizer(cx);
     }
     let one = match class {
         "Conv1D" => conv::conv(cx, 1),
@@ -85,9 +85,8 @@ pub fn layer_calls(cx: &mut Cx) -> Made<Vec<At>> {
         "Shiftmax" => quantizeml::shiftmax(cx),
         "ClassToken" => quantizeml::class_token(cx),
         "LayerMadNormalization" => quantizeml::mad_normalization(cx),
-        // They do something in training only, or nothing, or nothing to floats.
-        "Dequantizer"
-        | "Dropout"
+        // They do something in training only, or nothing.
+        "Dropout"
         | "SpatialDropout1D"
         | "SpatialDropout2D"
         | "SpatialDropout3D"
@@ -105,14 +104,30 @@ pub fn layer_calls(cx: &mut Cx) -> Made<Vec<At>> {
         "Lambda" => {
             return Err(cx.unsupported(Some("a Lambda is code in Python: put layers in its place")));
         }
-        "BufferTempConv" | "DepthwiseBufferTempConv" | "StatefulRecurrent" => {
+        "BufferTempConv"
+        | "DepthwiseBufferTempConv"
+        | "StatefulRecurrent"
+        | "StatefulProjection"
+        | "QuantizedBufferTempConv"
+        | "QuantizedDepthwiseBufferTempConv"
+        | "QuantizedStatefulRecurrent"
+        | "QuantizedStatefulProjection" => {
             let way = "export the model to ONNX: layers with a state of their own are read from there";
             return Err(cx.unsupported(Some(way)));
         }
         "LSTM" | "GRU" | "SimpleRNN" | "Bidirectional" | "RNN" => {
             return Err(cx.unsupported(Some("export a recurrent network to ONNX, and import that")));
         }
+        "InputQuantizer" | "OutputQuantizer" => quantized::read(cx),
+        class if class.starts_with("Quantized") => quantized::read(cx),
         _ => return operation::read(cx),
     };
     one.map(|at| vec![at])
+}
+
+/// A quantized layer that the releases of QuantizeML whose quantized layers are read do not have.
+fn removed(cx: &Cx) -> Fault {
+    cx.unsupported(Some(
+        "quantized layers of QuantizeML 1.2 are read; of older releases, import the float model",
+    ))
 }

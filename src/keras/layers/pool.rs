@@ -1,6 +1,6 @@
 //! Pools.
 
-use super::window::{Windows, map};
+use super::window::{Map, Windows, map};
 use crate::ir::Attrs;
 use crate::keras::cx::{Cx, Made};
 use crate::keras::values::{At, Layout};
@@ -11,8 +11,9 @@ pub enum Kind {
     Average,
 }
 
-pub fn pool(cx: &mut Cx, spatial: usize, kind: Kind) -> Made<At> {
-    let map = map(cx, spatial)?;
+/// Attributes of a pool.
+pub fn geometry(cx: &Cx, map: &Map) -> Made<Attrs> {
+    let spatial = map.spatial;
     let size = cx.sizes("pool_size", spatial)?.unwrap_or_else(|| vec![2; spatial]);
     let strides = cx.sizes("strides", spatial)?.unwrap_or_else(|| size.clone());
     let windows = Windows {
@@ -20,9 +21,18 @@ pub fn pool(cx: &mut Cx, spatial: usize, kind: Kind) -> Made<At> {
         kernel: map.axes(size, 1),
         strides: map.axes(strides, 1),
     };
-    let pads = windows.pads(cx, &map, cx.text("padding", "valid")?)?;
+    let pads = windows.pads(cx, map, cx.text("padding", "valid")?)?;
     let mut attrs =
         Attrs::new().with("kernel_shape", windows.kernel).with("strides", windows.strides).with("pads", pads);
+    if spatial == 3 {
+        attrs.set("dilations", windows.dilations);
+    }
+    Ok(attrs)
+}
+
+pub fn pool(cx: &mut Cx, spatial: usize, kind: Kind) -> Made<At> {
+    let map = map(cx, spatial)?;
+    let attrs = geometry(cx, &map)?;
     // An average is over elements of the map only, which is what the operators do, too.
     let op = match (kind, spatial) {
         (Kind::Max, 3) => "max_pool",
@@ -30,9 +40,6 @@ pub fn pool(cx: &mut Cx, spatial: usize, kind: Kind) -> Made<At> {
         (Kind::Max, _) => "max_pool2d",
         (Kind::Average, _) => "avg_pool2d",
     };
-    if spatial == 3 {
-        attrs.set("dilations", windows.dilations);
-    }
     let y = cx.op("pool", op, attrs, &[map.value])?;
     map.result(cx, y)
 }

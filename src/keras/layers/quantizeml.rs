@@ -13,29 +13,37 @@ pub fn averages(cx: &Cx) -> Made<bool> {
     cx.flag("average", false)
 }
 
+/// What is around a map in place of 0: one number, or one for each channel.
+pub fn padding_value(cx: &Cx) -> Made<Option<Vec<f32>>> {
+    let Some(json) = cx.setting("padding_value") else { return Ok(None) };
+    let list = json.as_array().map_or_else(|| vec![json], |list| list.iter().collect());
+    let values = list.into_iter().map(number).collect::<Option<Vec<f32>>>();
+    let values = values.filter(|values| !values.is_empty());
+    let bad = || cx.bad_setting("padding_value", "is neither a number nor a list of numbers");
+    values.map(Some).ok_or_else(bad)
+}
+
+/// One number for each channel.
+pub fn for_channels(values: Vec<f32>, channels: usize) -> Vec<f32> {
+    match values[..] {
+        [value] => vec![value; channels],
+        _ => values,
+    }
+}
+
 /// A convolution over a map with a value of its own around it: the padding of `same`, without dilation,
 /// whatever `padding` says.
 pub fn padded_conv(cx: &mut Cx) -> Made<At> {
     let mut map = map(cx, 2)?;
-    let bad = |cx: &Cx| cx.bad_setting("padding_value", "is neither a number nor a list of numbers");
-    let values = match cx.setting("padding_value") {
-        None => vec![0.0],
-        Some(json) => {
-            let list = json.as_array().map_or_else(|| vec![json], |list| list.iter().collect());
-            list.into_iter().map(number).collect::<Option<Vec<f32>>>().ok_or_else(|| bad(cx))?
-        }
-    };
+    let values = padding_value(cx)?.unwrap_or_else(|| vec![0.0]);
     let kernel = cx.sizes("kernel_size", 2)?.ok_or_else(|| cx.bad_setting("kernel_size", "is missing"))?;
     let strides = cx.sizes("strides", 2)?.unwrap_or_else(|| vec![1, 1]);
     let windows = Windows { kernel, strides, dilations: vec![1, 1] };
     let pads = windows.pads(cx, &map, "same")?;
     if pads.iter().any(|&pad| pad > 0) {
-        let values = match values[..] {
-            [] => return Err(bad(cx)),
-            // One number for all channels, of which the kernel `[H, W, C, F]` has as many.
-            [value] => vec![value; cx.weight(&["kernel"], 0)?.sizes().get(2).copied().unwrap_or(1)],
-            _ => values,
-        };
+        // The kernel `[H, W, C, F]` has as many channels.
+        let channels = cx.weight(&["kernel"], 0)?.sizes().get(2).copied().unwrap_or(1);
+        let values = for_channels(values, channels);
         let value = cx.constant("padding_value", Tensor::vector(values));
         map.value = cx.op("pad", "channel_pad", Attrs::new().with("pads", pads), &[map.value, value])?;
     }

@@ -89,7 +89,7 @@ pub fn up_sampling(cx: &mut Cx) -> Made<At> {
 }
 
 /// A value whose elements are in Keras's order, whatever its axes are.
-fn in_order(cx: &mut Cx, at: At) -> Made<crate::ir::ValueId> {
+pub fn in_order(cx: &mut Cx, at: At) -> Made<crate::ir::ValueId> {
     let (value, layout) = cx.held(at);
     if same_order(&cx.type_of(value).shape, layout) { Ok(value) } else { cx.get(at, Layout::Last) }
 }

@@ -66,6 +66,17 @@ impl Map {
     }
 }
 
+/// The windows of a convolution, for the axes of the operator.
+pub fn windows(cx: &Cx, map: &Map, kernel: &[usize]) -> Made<Windows> {
+    let list = |name, row| -> Made<Vec<i64>> {
+        let sizes = cx.sizes(name, map.spatial)?.unwrap_or_else(|| vec![1; map.spatial]);
+        Ok(map.axes(sizes, row))
+    };
+    // Kernels are tensors, whose sizes fit.
+    let kernel = kernel.iter().map(|&size| size as i64).collect();
+    Ok(Windows { kernel, strides: list("strides", 1)?, dilations: list("dilation_rate", 1)? })
+}
+
 /// Windows of one layer: for each axis of the operator.
 pub struct Windows {
     pub kernel: Vec<i64>,

@@ -7,12 +7,32 @@ use crate::ops::{
     Arithmetic, Call, Example, Inputs, Lift, LowerCx, Lowered, OnnxAttr, OnnxNode, OpError, Operator,
     Quantize, Schema, dtype_to_onnx,
 };
-use crate::tensor::fixed::{FixedPoint, MOST_VALUE_BITS, PerChannel, QFloat, QTensor};
+use crate::tensor::fixed::{
+    FixedError, FixedPoint, InputGrid, InputQuantizer, MOST_VALUE_BITS, PerChannel, QFloat, QTensor,
+};
 use crate::tensor::round::power_of_two_f32;
 use crate::tensor::{DType, FixedGrid, Grid, Tensor, TensorType};
 
 #[derive(Clone)]
 pub(super) struct ToFixedPoint;
+
+/// The attributes of the operator `to_fixed_point` that does what a quantizer does, for an input whose channels are `axis`.
+///
+/// # Errors
+/// Those of [`InputQuantizer::grid`].
+pub fn input_attrs(quantizer: &InputQuantizer, axis: usize) -> Result<Attrs, FixedError> {
+    let InputGrid { value_bits, frac_bits, zero } = quantizer.grid()?;
+    let frac: Vec<i64> = frac_bits.entries().iter().map(|&bits| bits.into()).collect();
+    let mut attrs = Attrs::new().with("value_bits", i64::from(value_bits));
+    if frac.len() > 1 {
+        attrs.set("axis", axis as i64);
+    }
+    attrs.set("frac_bits", frac);
+    if let Some(zero) = zero {
+        attrs.set("zero", zero.elements().to_vec());
+    }
+    Ok(attrs)
+}
 
 /// The attributes of [`ToFixedPoint`].
 struct Target {

@@ -14,6 +14,7 @@ mod merge;
 mod normalize;
 mod numbers;
 mod operator;
+mod place;
 mod pool;
 mod quantizer;
 mod relu;
@@ -30,10 +31,12 @@ pub use activation::{Function, activation};
 pub use attention::{attention, head_shift, quantized_shiftmax};
 pub use config::{Bits, LayerConfig, OutputAxis, OutputConfig, ShiftmaxConfig};
 pub use conv::{Conv2D, conv2d, depthwise_conv2d, separable_conv2d};
+pub use convert::input_attrs;
 pub use dense::dense;
 pub use merge::{add, concatenate};
 pub use normalize::{batch_normalization, layer_normalization};
 pub use operator::{FixedCall, FixedForm, FixedOperand, FixedPointLayer, Placement};
+pub use place::LayerNames;
 pub use pool::{global_average_pooling2d, max_pool2d};
 pub use quantizer::output_quantizer;
 pub use relu::relu;
@@ -280,6 +283,12 @@ impl<'a> Work<'a> {
     ) -> Result<QFloat> {
         let weights = match weights {
             Parameter::Float(Floats { sizes, values }) => {
+                // Only where the layer has the usual axis can the configuration have another.
+                let axis = match (axis, config.and_then(|config| config.axis)) {
+                    (LAST, Some(None)) => WeightAxis::Tensor,
+                    (LAST, Some(Some(axis))) => WeightAxis::Axis(isize::try_from(axis).unwrap_or(isize::MAX)),
+                    (axis, _) => axis,
+                };
                 let quantizer = WeightQuantizer { bitwidth: LayerConfig::bits(config), signed: true, axis };
                 quantizer.quantize(sizes, values)?
             }

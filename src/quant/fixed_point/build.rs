@@ -7,12 +7,12 @@ use super::placement::Placed;
 use super::{FixedPointOptions, channels_of_entry, layer_of};
 use crate::diag::{Diagnostics, Report, WithPlaces};
 use crate::ir::{Attrs, Graph, Kind, NodeId, Value, ValueId};
-use crate::ops::fixed::{Constant, FixedCall, FixedForm, FixedOperand, LayerConfig};
+use crate::ops::fixed::{Constant, FixedCall, FixedForm, LayerConfig, LayerNames, input_attrs};
 use crate::ops::layer::expand;
 use crate::ops::{Builder, Call, OpError, Registry, Why};
 use crate::quant::{QuantError, WhyNote};
-use crate::tensor::fixed::{FixedPoint, PerChannel, QTensor, frac_bits_for};
-use crate::tensor::{DType, FixedGrid, Grid, Tensor, TensorType};
+use crate::tensor::fixed::{InputQuantizer, PerChannel, QTensor};
+use crate::tensor::{DType, FixedGrid, Tensor, TensorType};
 
 /// Why there is no quantized graph.
 pub enum Refusal {
@@ -169,30 +169,23 @@ impl Build<'_> {
         let channels = channels_of_entry(self.graph, entry);
         let first = self.first_weighted(entry);
         let unsigned = storage == DType::U8 && first.is_some();
-        let bits = if unsigned { 8 } else { 7 };
         let low: Vec<f32> =
             range.lowest.iter().map(|low| if unsigned { low.min(0.0) } else { *low }).collect();
-        let ends = low.iter().zip(range.highest.iter());
-        let frac: Vec<i32> = ends
-            .map(|(&low, &high)| if unsigned { high - low } else { high.abs().max(low.abs()) })
-            .map(|range| frac_bits_for(bits, range, true).unwrap_or(0))
-            .collect();
-        let mut attrs = Attrs::new().with("value_bits", i64::from(bits));
-        attrs.set("frac_bits", frac.iter().map(|&bits| bits.into()).collect::<Vec<i64>>());
-        if frac.len() > 1 {
-            attrs.set("axis", channels as i64);
-        }
+        let per_channel = |entries: &[f32]| match *entries {
+            [one] => PerChannel::tensor(one),
+            _ => PerChannel::last(entries.to_vec()),
+        };
+        let quantizer = InputQuantizer {
+            bitwidth: 8,
+            signed: !unsigned,
+            range_min: per_channel(&low),
+            range_max: per_channel(&range.highest),
+        };
+        let attrs = input_attrs(&quantizer, channels).map_err(|error| {
+            let error = OpError::FixedPoint { op: "to_fixed_point".to_owned(), error: error.into() };
+            Refusal::from(WithPlaces::new(QuantError::Op(error)))
+        })?;
         if let Some((first, scale)) = first.filter(|_| unsigned) {
-            let zeros: Vec<f32> = low.iter().map(|low| -low).collect();
-            let per_channel =
-                if frac.len() > 1 { PerChannel::last(frac) } else { PerChannel::tensor(frac[0]) };
-            let sizes: &[usize] = if zeros.len() > 1 { &[zeros.len()] } else { &[] };
-            let zero = FixedPoint::quantize(sizes, &zeros, bits, Some(per_channel));
-            let zero = zero.map_err(|error| {
-                let error = OpError::FixedPoint { op: "to_fixed_point".to_owned(), error: error.into() };
-                Refusal::from(WithPlaces::new(QuantError::Op(error)))
-            })?;
-            attrs.set("zero", zero.elements().to_vec());
             self.offsets.insert(first, low.iter().map(|low| low * scale).collect());
         }
         Ok(attrs)
@@ -283,31 +276,10 @@ impl Build<'_> {
         let Kind::Op { op, .. } = &node.kind else { return Ok(()) };
         let form = self.form(id).map_err(|error| refused(id, &error))?;
         let why = self.whys(id, &form);
-        let FixedForm { operands: slots, attrs, grid, .. } = form;
-        let mut operands = Vec::new();
-        for slot in slots {
-            operands.push(match slot {
-                FixedOperand::Absent => None,
-                FixedOperand::Keep(position) => {
-                    node.operand(position).and_then(|value| self.fixed.get(&value)).copied()
-                }
-                FixedOperand::Constant { suffix, tensor, grid } => {
-                    let shape = tensor.tensor_type().shape;
-                    let value =
-                        self.new.add_const(&format!("{}_{suffix}", node.name), tensor, node.loc.clone());
-                    self.new.set_type(value, TensorType { shape, grid: Grid::Fixed(grid) });
-                    Some(value)
-                }
-            });
-        }
-        while operands.last() == Some(&None) {
-            operands.pop();
-        }
-        let ty = TensorType { shape: node.results[0].ty.shape.clone(), grid: Grid::Fixed(grid) };
-        let value = Value::new(self.name_of(&node.results[0].name), ty);
-        let new = self.new.add_op(op, attrs, operands, vec![value], node.loc.clone());
-        self.new.set_node_name(new, node.name.clone());
-        let quantized = ValueId { node: new, result: 0 };
+        let result = self.name_of(&node.results[0].name);
+        let names = LayerNames { node: &node.name, result: &result };
+        let kept = |position| node.operand(position).and_then(|value| self.fixed.get(&value)).copied();
+        let quantized = form.add(&mut self.new, op, node.results[0].ty.shape.clone(), names, &node.loc, kept);
         let of = node.results[0].name.to_string();
         self.why.insert(self.new.value(quantized).name.to_string(), WhyNote { of, why });
         self.fixed.insert(ValueId { node: id, result: 0 }, quantized);

@@ -34,8 +34,8 @@ use thiserror::Error;
 pub use grid::{Arithmetic, FixedPoint, frac_bits_for};
 pub use qfloat::{QFloat, QTensor, optimal_scales, quantize_scales};
 pub use quantizers::{
-    Aligned, AlignedQuantizer, Extreme, InputQuantizer, Observer, OutputQuantizer, Ranges, Requantized,
-    Requantizer, WeightAxis, WeightQuantizer,
+    Aligned, AlignedQuantizer, Extreme, InputGrid, InputQuantizer, Observer, OutputQuantizer, Ranges,
+    Requantized, Requantizer, WeightAxis, WeightQuantizer,
 };
 pub use window::{Padding, Stride};
 

@@ -242,10 +242,19 @@ pub struct InputQuantizer {
     pub range_max: PerChannel<f32>,
 }
 
+/// The grid that an [`InputQuantizer`] brings its input to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputGrid {
+    pub value_bits: u32,
+    pub frac_bits: PerChannel<i32>,
+    /// Without sign, what is added to the integers, which have the scale 1 then.
+    pub zero: Option<FixedPoint>,
+}
+
 impl InputQuantizer {
     /// # Errors
-    /// Too few bits; without sign, a smallest number above 0; shapes that do not go together.
-    pub fn quantize(&self, sizes: &[usize], x: &[f32]) -> Result<QTensor> {
+    /// Too few bits; without sign, a smallest number above 0; ranges that do not go together.
+    pub fn grid(&self) -> Result<InputGrid> {
         let bits = value_bits(self.bitwidth, self.signed)?;
         let range = |low: f32, high: f32| match self.signed {
             true => high.abs().max(low.abs()),
@@ -254,18 +263,26 @@ impl InputQuantizer {
         let unlike = || FixedError::Scales { operation: "input quantizer" };
         let ranges = self.range_min.zip(&self.range_max, range).ok_or_else(unlike)?;
         let frac = ranges.map(|range| frac_bits_for(bits, range, true).unwrap_or(0));
-        let fixed = FixedPoint::quantize(sizes, x, bits, Some(frac.clone()))?;
-        if self.signed {
-            return Ok(fixed.into());
+        let mut zero = None;
+        if !self.signed {
+            if let Some(low) = self.range_min.entries.iter().find(|&&low| low > 0.0) {
+                return Err(FixedError::Range { range: format!("from {low}") });
+            }
+            let zeros: Vec<f32> = self.range_min.entries.iter().map(|low| -low).collect();
+            let sizes: &[usize] = if self.range_min.axis.is_some() { &[zeros.len()] } else { &[] };
+            zero = Some(FixedPoint::quantize(sizes, &zeros, bits, Some(frac.clone()))?);
         }
-        if let Some(low) = self.range_min.entries.iter().find(|&&low| low > 0.0) {
-            return Err(FixedError::Range { range: format!("from {low}") });
-        }
-        let one = PerChannel::tensor(1.0);
-        let zeros: Vec<f32> = self.range_min.entries.iter().map(|low| -low).collect();
-        let zero_sizes: &[usize] = if self.range_min.axis.is_some() { &[zeros.len()] } else { &[] };
-        let zero = QFloat::quantize(zero_sizes, &zeros, bits, one.clone(), frac)?;
-        Ok(QFloat::new(fixed, one)?.add(&zero)?.into())
+        Ok(InputGrid { value_bits: bits, frac_bits: frac, zero })
+    }
+
+    /// # Errors
+    /// Those of [`InputQuantizer::grid`]; shapes that do not go together.
+    pub fn quantize(&self, sizes: &[usize], x: &[f32]) -> Result<QTensor> {
+        let InputGrid { value_bits, frac_bits, zero } = self.grid()?;
+        let fixed = FixedPoint::quantize(sizes, x, value_bits, Some(frac_bits))?;
+        let Some(zero) = zero else { return Ok(fixed.into()) };
+        let one = || PerChannel::tensor(1.0);
+        Ok(QFloat::new(fixed, one())?.add(&QFloat::new(zero, one())?)?.into())
     }
 }
 
