@@ -1,6 +1,6 @@
 //! Smallest and largest elements.
 
-use super::isa::Isa;
+use super::isa::{Isa, in_vectors};
 use super::team;
 
 /// Smallest and largest element of each run of `length`, NaN passed over: infinity and negative infinity where there is
@@ -19,43 +19,26 @@ pub fn extremes(elements: &[f32], length: usize) -> Vec<(f32, f32)> {
 fn of_run(isa: Isa, elements: &[f32]) -> (f32, f32) {
     /// Elements that are looked at side by side; which of two equal ones is kept does not show.
     const LANES: usize = 64;
-    #[inline(always)]
-    fn each(elements: &[f32]) -> (f32, f32) {
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        let mut chunks = elements.chunks_exact(LANES);
-        // Comparisons with NaN are false, so NaN is passed over.
-        let less = |l: f32, v: f32| if v < l { v } else { l };
-        let more = |h: f32, v: f32| if v > h { v } else { h };
-        for chunk in &mut chunks {
-            for i in 0..LANES {
-                low[i] = less(low[i], chunk[i]);
-                high[i] = more(high[i], chunk[i]);
+    in_vectors!(
+        isa,
+        fn each(elements: &[f32]) -> (f32, f32) {
+            let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+            let mut chunks = elements.chunks_exact(LANES);
+            // Comparisons with NaN are false, so NaN is passed over.
+            let less = |l: f32, v: f32| if v < l { v } else { l };
+            let more = |h: f32, v: f32| if v > h { v } else { h };
+            for chunk in &mut chunks {
+                for i in 0..LANES {
+                    low[i] = less(low[i], chunk[i]);
+                    high[i] = more(high[i], chunk[i]);
+                }
             }
+            let rest = chunks.remainder().iter();
+            let low = rest.clone().chain(&low).fold(f32::INFINITY, |l, &v| less(l, v));
+            let high = rest.chain(&high).fold(f32::NEG_INFINITY, |h, &v| more(h, v));
+            (low + 0.0, high + 0.0)
         }
-        let rest = chunks.remainder().iter();
-        let low = rest.clone().chain(&low).fold(f32::INFINITY, |l, &v| less(l, v));
-        let high = rest.chain(&high).fold(f32::NEG_INFINITY, |h, &v| more(h, v));
-        (low + 0.0, high + 0.0)
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn avx2(elements: &[f32]) -> (f32, f32) {
-        each(elements)
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    fn avx512(elements: &[f32]) -> (f32, f32) {
-        each(elements)
-    }
-    match isa {
-        Isa::Portable => each(elements),
-        // SAFETY: this processor has the instruction set.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(elements) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(elements) },
-    }
+    )
 }
 
 #[cfg(test)]

@@ -90,3 +90,35 @@ impl Isa {
         })
     }
 }
+
+/// Calls a function that is compiled for the vectors of each instruction set, in the form of `$isa`.
+macro_rules! in_vectors {
+    ($isa:expr, fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {{
+        #[inline(always)]
+        fn $name($($argument: $type),*) $(-> $result)? $body
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn avx2($($argument: $type),*) $(-> $result)? {
+            $name($($argument),*)
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw")]
+        fn avx512($($argument: $type),*) $(-> $result)? {
+            $name($($argument),*)
+        }
+        match $isa {
+            $crate::kernels::isa::Isa::Portable => $name($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            $crate::kernels::isa::Isa::Avx2 | $crate::kernels::isa::Isa::AvxVnni => {
+                // SAFETY: this processor has the instruction set.
+                unsafe { avx2($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::kernels::isa::Isa::Avx512 | $crate::kernels::isa::Isa::Avx512Vnni => {
+                // SAFETY: as above.
+                unsafe { avx512($($argument),*) }
+            }
+        }
+    }};
+}
+pub(super) use in_vectors;

@@ -41,8 +41,9 @@ pub fn for_each_chunk<T: Send>(
     });
 }
 
-/// Tasks that a round can have.
-const MOST_TASKS: usize = 1 << 20;
+/// Tasks that a round can have: with as many more as there are threads they fit the bits of a ticket, as each thread
+/// may take one that there is not.
+const MOST_TASKS: usize = 1 << (TASK_BITS - 1);
 
 /// How often a thread without work looks for some before it sleeps: for some tens of microseconds.
 const LOOKS: usize = 20_000;
@@ -169,7 +170,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     pool.install(|| {
-                        for count in (0..300).chain([5000]) {
+                        for count in (0..300).chain([5000, MOST_TASKS, MOST_TASKS + 1]) {
                             let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
                             for_each(count, |task| {
                                 runs[task].fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::lanes::{Bounds, Lanes, PARAMETERS, Portable};
-use super::tail::{Parameters, Tail};
+use super::tail::{Parameters, Tail, sums_of};
 use super::{Buffers, Image, OFFSET, SLACK, for_each_task};
 use crate::kernels::geometry::Axis;
 use crate::kernels::isa::Isa;
@@ -250,15 +250,7 @@ impl Conv {
             }
         }
         let taps = channels * rows * columns;
-        let largest = if offset == OFFSET { 128 } else { 255 };
-        let (mut corrected, mut bounds) = (Vec::with_capacity(filters), Vec::with_capacity(filters));
-        for (filter, weights) in weights.chunks_exact(taps).enumerate() {
-            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-            let bias = bias.map_or(0, |bias| bias[filter]);
-            corrected.push(bias.wrapping_sub(i32::from(offset).wrapping_mul(sum)));
-            let magnitude: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
-            bounds.push(magnitude * largest + u64::from(bias.unsigned_abs()));
-        }
+        let (corrected, bounds) = sums_of(weights, taps, offset, bias);
         let order: Vec<usize> = (0..filters.next_multiple_of(form.lanes)).collect();
         let parameters = Parameters::new(&tail, &corrected, &bounds, &order, form.lanes);
         let mut padding = vec![offset; stride];

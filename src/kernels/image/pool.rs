@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Buffers, Image, for_each_task};
 use crate::kernels::geometry::Axis;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Isa, in_vectors};
 use crate::kernels::shared::Shared;
 use crate::kernels::{Error, Pool2d};
 
@@ -60,27 +60,10 @@ pub fn max_pool(pool: &Pool2d, x: &Image, buffers: &mut Buffers) -> Result<Image
 
 /// Replaces each byte by one of `from` that is larger.
 fn raise(isa: Isa, to: &mut [u8], from: &[u8]) {
-    #[inline(always)]
-    fn each(to: &mut [u8], from: &[u8]) {
-        to.iter_mut().zip(from).for_each(|(to, &byte)| *to = byte.max(*to));
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn avx2(to: &mut [u8], from: &[u8]) {
-        each(to, from);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn avx512(to: &mut [u8], from: &[u8]) {
-        each(to, from);
-    }
-    match isa {
-        Isa::Portable => each(to, from),
-        // SAFETY: this processor has the instruction set.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(to, from) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(to, from) },
-    }
+    in_vectors!(
+        isa,
+        fn each(to: &mut [u8], from: &[u8]) {
+            to.iter_mut().zip(from).for_each(|(to, &byte)| *to = byte.max(*to));
+        }
+    )
 }

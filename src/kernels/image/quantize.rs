@@ -2,7 +2,7 @@
 
 use super::{Buffers, Image, OFFSET};
 use crate::kernels::Error;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Isa, in_vectors};
 use crate::tensor::round::quantize_linear_to_byte;
 
 /// ONNX QuantizeLinear of `[batch, channels, height, width]` to int8 or uint8, with a scale and a zero point for each
@@ -34,30 +34,14 @@ struct Line {
 }
 
 fn line(isa: Isa, from: &[f32], to: &mut [u8], line: &Line) {
-    #[inline(always)]
-    fn each(from: &[f32], to: &mut [u8], &Line { scale, zero, range, offset }: &Line) {
-        for (to, &x) in to.iter_mut().zip(from) {
-            // From 0 to 255.
-            *to = (quantize_linear_to_byte(x, scale, zero, range) + offset) as u8;
+    in_vectors!(
+        isa,
+        fn each(from: &[f32], to: &mut [u8], line: &Line) {
+            let &Line { scale, zero, range, offset } = line;
+            for (to, &x) in to.iter_mut().zip(from) {
+                // From 0 to 255.
+                *to = (quantize_linear_to_byte(x, scale, zero, range) + offset) as u8;
+            }
         }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn avx2(from: &[f32], to: &mut [u8], line: &Line) {
-        each(from, to, line);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn avx512(from: &[f32], to: &mut [u8], line: &Line) {
-        each(from, to, line);
-    }
-    match isa {
-        Isa::Portable => each(from, to, line),
-        // SAFETY: this processor has the instruction set.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(from, to, line) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(from, to, line) },
-    }
+    )
 }

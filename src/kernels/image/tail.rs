@@ -145,6 +145,24 @@ impl Tail {
     }
 }
 
+/// The bias of each filter less what `offset` adds to its sums, and the largest magnitude of the sums.
+pub(super) fn sums_of<W: Copy + Into<i32>>(
+    weights: &[W],
+    taps: usize,
+    offset: u8,
+    bias: Option<&[i32]>,
+) -> (Vec<i32>, Vec<u64>) {
+    let largest = if offset == OFFSET { 128 } else { 255 };
+    let filter = |(filter, weights): (usize, &[W])| {
+        let bias = bias.and_then(|bias| bias.get(filter)).copied().unwrap_or(0);
+        let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+        let magnitude: u64 = weights.iter().map(|&w| u64::from(w.into().unsigned_abs())).sum();
+        let corrected = bias.wrapping_sub(i32::from(offset).wrapping_mul(sum));
+        (corrected, magnitude * largest + u64::from(bias.unsigned_abs()))
+    };
+    weights.chunks_exact(taps).enumerate().map(filter).unzip()
+}
+
 /// What follows the sums of layers, laid out for vectors.
 pub(super) struct Parameters {
     /// For each vector: [`PARAMETERS`] vectors.

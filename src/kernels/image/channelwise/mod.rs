@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::lanes::{Bounds, PARAMETERS};
 use rows::{Form, Forms, Row, RowFn, To};
 
-use super::tail::{Parameters, Tail};
+use super::tail::{Parameters, Tail, sums_of};
 use super::{Buffers, Image, OFFSET, SLACK, for_each_task};
 use crate::kernels::geometry::Axis;
 use crate::kernels::isa::Isa;
@@ -105,15 +105,7 @@ impl Channelwise {
         if count == 0 || !tail.fits(channels) {
             return Err(Error::Geometry);
         }
-        let largest = if offset == OFFSET { 128 } else { 255 };
-        let (mut corrected, mut bounds) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-        for (channel, weights) in weights.chunks_exact(taps).enumerate() {
-            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-            let bias = bias.map_or(0, |bias| bias[channel]);
-            corrected.push(bias.wrapping_sub(i32::from(offset).wrapping_mul(sum)));
-            let magnitude: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
-            bounds.push(magnitude * largest + u64::from(bias.unsigned_abs()));
-        }
+        let (corrected, bounds) = sums_of(weights, taps, offset, bias);
         let weight = |channel: usize, tap: usize| {
             if channel < channels && tap < taps { weights[channel * taps + tap] } else { 0 }
         };
