@@ -47,7 +47,7 @@ impl Net {
         let data = Tensors::read_npz(&folder().join(format!("models/{model}.data.npz")));
         write(&net.path("samples.npy"), data.find("samples").unwrap());
         write(&net.path("x.npy"), data.find("x").unwrap());
-        net.from_floats(config, "net");
+        net.quantize(config, "net");
         net
     }
 
@@ -60,7 +60,7 @@ impl Net {
     }
 
     /// Quantizes the float network.
-    fn from_floats(&self, config: &Value, name: &str) {
+    fn quantize(&self, config: &Value, name: &str) {
         fs::write(self.path("floats.json"), config.to_string()).unwrap();
         let prepared = folder().join(format!("models/{}.sanitized.json", self.model));
         let prepared = if prepared.exists() {
@@ -183,7 +183,7 @@ fn buffers_and_bits_of_scales_are_those_of_the_float_network() {
     let (net, config) = cnn();
     let mut buffers = config.clone();
     buffers.as_object_mut().unwrap().values_mut().for_each(|layer| layer["buffer_bitwidth"] = json!(24));
-    net.from_floats(&buffers, "wanted");
+    net.quantize(&buffers, "wanted");
     net.again(&buffers, "again").unwrap();
     assert!(net.values("again") == net.values("wanted"));
 
@@ -193,7 +193,7 @@ fn buffers_and_bits_of_scales_are_those_of_the_float_network() {
         wide[layer]["output_quantizer"]["scale_bits"] = json!(16);
     }
     let net = Net::new("cnn", &wide);
-    net.from_floats(&config, "wanted");
+    net.quantize(&config, "wanted");
     assert!(net.values("net") != net.values("wanted"));
     net.again(&config, "again").unwrap();
     assert!(net.values("again") == net.values("wanted"));
@@ -223,7 +223,7 @@ fn fewer_bits_of_weights_are_near_those_of_the_floats() {
     let (net, config) = cnn();
     let mut fewer = config.clone();
     fewer["head"]["weight_quantizer"]["bitwidth"] = json!(5);
-    net.from_floats(&fewer, "wanted");
+    net.quantize(&fewer, "wanted");
     net.again(&fewer, "again").unwrap();
     let weights = |name: &str| -> Vec<i64> {
         let values = net.values(name);
