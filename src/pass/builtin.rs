@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Diagnostics, Label, WithPlaces};
 use crate::ir::{Graph, NodeId};
 use crate::quant::{
-    CalibrateOptions, Calibrated, QuantizeReport, Quantized, apply_ranges, calibrate, calibrate_fixed_point,
-    device_values, errors, keep_activation_ranges, quantize_akida, quantize_fixed_point, quantized_elsewhere,
-    ranges_of, refused_layers,
+    CalibrateOptions, Calibrated, QuantizeReport, Quantized, already_quantized, apply_ranges, calibrate,
+    calibrate_fixed_point, device_values, errors, keep_activation_ranges, quantize_akida,
+    quantize_fixed_point, quantized_elsewhere, ranges_of, refused_layers,
 };
 use crate::rewrite::{self, Applied, Contract, Driver, Options, Refused, Ruleset, Spared};
 use crate::syntax::pipeline::PassCall;
@@ -88,7 +88,7 @@ pub fn passes() -> &'static [PassInfo] {
             options: &["scheme"],
             doc: "Compute the integers of every layer that hangs on the input. Where those of a layer that a rule of \
                   `--rules` made do not exist, the fusion before is done again without it. With `scheme=fixed-point` layers are those of \
-                  QuantizeML.",
+                  QuantizeML, and a network of them gets other configurations.",
         },
         PassInfo {
             name: "remainder",
@@ -651,7 +651,7 @@ struct QuantizeFixedPoint;
 
 impl Pass for QuantizeFixedPoint {
     fn requires(&self) -> Stage {
-        Stage::Float
+        Stage::Any
     }
 
     fn ensures(&self) -> Stage {
@@ -668,7 +668,11 @@ impl Pass for QuantizeFixedPoint {
             trace.fused = Some(graph.clone());
             trace.stays = report.stays.clone();
         }
-        cx.report = Some(measured(graph, &quantized, report, &multiplied, cx)?);
+        // A network that was quantized before has no floats to compare with.
+        cx.report = Some(match already_quantized(graph) {
+            Some(_) => report,
+            None => measured(graph, &quantized, report, &multiplied, cx)?,
+        });
         cx.layer_config = config;
         *graph = quantized;
         Ok(())

@@ -9,7 +9,7 @@ use crate::ops::Registry;
 use crate::ops::fixed::LayerConfig;
 use crate::quant::{
     AkidaOptions, CalibrateOptions, FixedPointOptions, QuantError, QuantizeReport, RandomSamples,
-    SampleFiles, Samples, device_limits,
+    SampleFiles, Samples, already_quantized, device_limits,
 };
 use crate::rewrite::{Applied, Ruleset};
 use crate::syntax::pipeline::PassCall;
@@ -107,6 +107,12 @@ pub fn compile(
     set_shapes(&mut graph, registry, &input_shapes).map_err(Failure::Input)?;
     let calls = match until.and_then(|name| calls.iter().rposition(|call| call.name == name)) {
         Some(last) => &calls[..=last],
+        None => calls,
+    };
+    // Integers are neither prepared nor calibrated: they are quantized again.
+    let again = already_quantized(&graph).is_some() && !fixed_point.config.is_empty();
+    let calls = match calls.iter().rposition(|call| call.name == "quantize" && again) {
+        Some(last) => &calls[last..],
         None => calls,
     };
     let seed = match source {

@@ -61,6 +61,10 @@ pub enum QuantError {
     NothingQuantized { reasons: Vec<String> },
     #[error("the network is quantized already: `{node}` is an integer layer, {op}")]
     AlreadyQuantized { node: String, op: String },
+    #[error("the network is quantized already, and the configuration has no entry for {}", layers.join(", "))]
+    NoConfig { layers: Vec<String> },
+    #[error("`{layer}` cannot be quantized again: {why}")]
+    NotAgain { layer: String, why: String },
     #[error("`{name}` names no value of the network")]
     UnknownUntil { name: String },
 }
@@ -91,6 +95,8 @@ impl Report for QuantError {
             QuantError::Config { .. } => "Q0625",
             QuantError::Arrays { .. } => "Q0626",
             QuantError::NoOutputQuantizer { .. } => "Q0627",
+            QuantError::NoConfig { .. } => "Q0628",
+            QuantError::NotAgain { .. } => "Q0629",
         }
     }
 
@@ -120,6 +126,14 @@ impl Report for QuantError {
                     "ranges are keyed by value name; `qirc calibrate` writes them for this network"
                         .to_owned(),
                 ]
+            }
+            QuantError::AlreadyQuantized { op, .. } if op == "to_fixed_point" => {
+                vec!["a configuration for all of its layers quantizes it again: --scheme fixed-point --config FILE".to_owned()]
+            }
+            QuantError::NoConfig { .. } => {
+                let all =
+                    "a layer that stays as it is needs its entry, too: --emit config writes all of them";
+                vec![all.to_owned()]
             }
             QuantError::NothingQuantized { reasons } => reasons.clone(),
             QuantError::RandomSize { .. } => {

@@ -242,7 +242,7 @@ pub struct FixedCall<'a> {
     pub call: Call<'a>,
     /// The tensor of every constant operand.
     pub constants: &'a [Option<&'a Tensor>],
-    /// The grid of every operand that is quantized.
+    /// The grid of every operand that is quantized; a constant with one stays as it is.
     pub grids: &'a [Option<&'a FixedGrid>],
     pub config: &'a LayerConfig,
     /// Largest magnitudes of the result, one or one for each channel.
@@ -282,6 +282,12 @@ pub trait FixedPointLayer {
     fn quantize(&self, layer: &FixedCall) -> Result<FixedForm, OpError>;
 
     fn placement(&self) -> Placement;
+
+    /// What the attributes of an integer form say of its configuration.
+    fn configuration(&self, call: &Call) -> Result<LayerConfig, OpError>;
+
+    /// What each operand is recorded as that is a constant.
+    fn parameters(&self) -> Vec<Option<&'static str>>;
 
     /// The axis of the result that its channels are.
     fn channels(&self, rank: usize) -> usize;
@@ -410,17 +416,22 @@ impl<L: Layer> LayerOp<L> {
         let mut operands = Vec::new();
         for (position, operand) in facts.operands.iter().enumerate() {
             let constant = layer.constants.get(position).copied().flatten();
-            let given = match (operand.role, call.opt_ty(position)) {
-                (_, None) => None,
-                (Role::Value, Some(ty)) => {
-                    let grid = layer.grids.get(position).copied().flatten();
+            let grid = layer.grids.get(position).copied().flatten();
+            let given = match (operand.role, call.opt_ty(position), constant.zip(grid)) {
+                (_, None, _) => None,
+                (Role::Parameter(_), Some(ty), Some((constant, grid))) => {
+                    let perm = operand.layout.perm(Form::Integer, ty.shape.rank());
+                    let read = typed::read(constant, grid, perm);
+                    Some(Given::Quantized(read.map_err(|error| refused(call, error))?))
+                }
+                (Role::Value, Some(ty), _) => {
                     let grid = grid.ok_or_else(|| call.unsupported(format!("a float {}", operand.name)))?;
                     let ty = TensorType { shape: ty.shape.clone(), grid: Grid::Fixed(grid.clone()) };
                     let empty = zeros_of(call, &ty, true)?;
                     let read = typed::read(&empty, grid, operand.layout.perm(Form::Integer, ty.shape.rank()));
                     Some(Given::Quantized(read.map_err(|error| refused(call, error))?))
                 }
-                (Role::Parameter(_), Some(ty)) => {
+                (Role::Parameter(_), Some(ty), None) => {
                     let floats = constant.and_then(|tensor| {
                         typed::floats(tensor, operand.layout.perm(Form::Float, ty.shape.rank()))
                     });
@@ -632,6 +643,19 @@ impl<L: Layer> FixedPointLayer for LayerOp<L> {
 
     fn placement(&self) -> Placement {
         self.0.facts().placement
+    }
+
+    fn configuration(&self, call: &Call) -> Result<LayerConfig, OpError> {
+        self.config(call, &self.0.facts())
+    }
+
+    fn parameters(&self) -> Vec<Option<&'static str>> {
+        let operands = self.0.facts().operands.iter();
+        let recorded = operands.map(|operand| match operand.role {
+            Role::Value => None,
+            Role::Parameter(name) => Some(name),
+        });
+        recorded.collect()
     }
 
     fn channels(&self, rank: usize) -> usize {

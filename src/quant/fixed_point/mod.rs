@@ -6,14 +6,15 @@ mod check;
 mod equalize;
 mod observe;
 mod placement;
+mod requantize;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use check::check_fixed_point;
 pub use observe::calibrate_fixed_point;
 
-use super::QuantError;
 use super::report::{LayerNote, QuantizeReport, StayCause, StayNote};
+use super::{QuantError, already_quantized};
 use crate::diag::{Diagnostics, WithPlaces};
 use crate::ir::{Graph, Kind, NodeId, ValueId};
 use crate::ops::fixed::{FixedPointLayer, LayerConfig};
@@ -115,15 +116,25 @@ pub struct Quantized {
     pub multiplied: BTreeMap<String, Tensor>,
 }
 
-/// Quantizes every layer that hangs on the inputs through layers, and through operators that only move elements.
+/// Quantizes every layer that hangs on the inputs through layers, and through operators that only move elements. A network
+/// whose layers are quantized already gets the configurations that are given.
 ///
 /// # Errors
-/// No range where one is needed, an entry of the configuration that no layer has, or nothing that can be quantized.
+/// No range where one is needed, an entry of the configuration that no layer has, or nothing that can be quantized. Of a
+/// network that is quantized already, layers without an entry in the configuration, and what needs the
+/// float network.
 pub fn quantize_fixed_point(
     graph: &Graph,
     registry: &Registry,
     options: &FixedPointOptions,
 ) -> Result<Quantized, Diagnostics> {
+    if let Some(found) = already_quantized(graph) {
+        let again = matches!(&found.error, QuantError::AlreadyQuantized { op, .. } if op == "to_fixed_point");
+        return match again && !options.config.is_empty() {
+            true => requantize::requantize(graph, registry, options),
+            false => Err(found.into()),
+        };
+    }
     let mut refused: BTreeMap<NodeId, String> = BTreeMap::new();
     loop {
         let placed = Placed::new(graph, registry, options, &refused.keys().copied().collect())?;

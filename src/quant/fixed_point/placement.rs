@@ -164,7 +164,7 @@ impl Placed {
 
 /// What configurations call each layer: as the node of the model is called that it stands for. Of several layers that are one
 /// node there, the first is called so; those that stand for several have the name of their own node.
-fn layer_names(graph: &Graph, registry: &Registry) -> BTreeMap<NodeId, String> {
+pub fn layer_names(graph: &Graph, registry: &Registry) -> BTreeMap<NodeId, String> {
     let mut taken = Names::default();
     let mut names = BTreeMap::new();
     for id in graph.order() {
@@ -282,9 +282,16 @@ pub fn has_weights(op: &str) -> bool {
 }
 
 /// A configuration with what it leaves open (quantizers §4).
-fn completed(op: &str, config: LayerConfig, weight_bits: u32, options: &FixedPointOptions) -> LayerConfig {
+pub fn completed(
+    op: &str,
+    config: LayerConfig,
+    weight_bits: u32,
+    options: &FixedPointOptions,
+) -> LayerConfig {
+    // Kernels by channel have the axis that the layer gives them.
     let bits = |given: Option<Bits>, axis: Option<i64>| {
         let given = given.unwrap_or_default();
+        let axis = if axis == Some(-1) { given.axis.unwrap_or(axis) } else { axis };
         Some(Bits { bitwidth: Some(given.or(weight_bits)), axis: Some(axis) })
     };
     let weights = config.weight_quantizer;
